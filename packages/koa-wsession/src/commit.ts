@@ -1,0 +1,420 @@
+import { encode } from './codec.js';
+import { type EntryChanges, EXPIRE_KEY, TrackedEntries, toUserKey } from './entries.js';
+import { GoneError, InsecureError, LateError, UnavailableError } from './errors.js';
+import type { Settings } from './options.js';
+import type { Awaitable, Call, Changes, Entries, SessionRecord, Store, Updated } from './store.js';
+import { addressOf, newId, type Signer, signId, verifyId } from './token.js';
+
+/** What stands between a session and its visitor. The session decides what to hand over, and knows no response. */
+export interface Carrier {
+  /** Whether the visitor can still be handed a token. */
+  readonly open: boolean;
+  /** `maxAge` in seconds. Throws a CookieSizeError, for which it asks `sizes`. */
+  set(token: string, maxAge: number, sizes: () => Array<[key: string, bytes: number]>): void;
+  clear(): void;
+  /** Takes back what was set or cleared. */
+  retract(): void;
+}
+
+/** Where a session is: the key under which its store knows it, and the id that leads there unless the key is a token. */
+interface Place {
+  readonly id: string | undefined;
+  readonly key: string;
+}
+
+interface Found {
+  readonly place: Place;
+  readonly record: SessionRecord;
+}
+
+/** The record behind a session, as far as this request needs to know it. */
+interface Held {
+  readonly place: Place;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+}
+
+/** How a session is opened, beside its settings. */
+export interface Opening {
+  readonly settings: Settings;
+  readonly signer: Signer | undefined;
+  readonly carrier: Carrier;
+  /** The session is `secure` and the request is not. */
+  readonly insecure: boolean;
+  /** Told about a change that came too late to be stored. */
+  readonly onLate: (error: unknown) => void;
+}
+
+/** Opens the session of the first of these tokens that has one, else a new one. Synchronous where the store is. */
+export function openSession(opening: Opening, tokens: readonly string[]): Awaitable<Lifecycle> {
+  if (opening.insecure) return new Lifecycle(opening, undefined);
+  const answer = find(opening, tokens, 0);
+  return answer instanceof Promise
+    ? answer.then((it) => new Lifecycle(opening, it))
+    : new Lifecycle(opening, answer);
+}
+
+function find(opening: Opening, tokens: readonly string[], from: number): Awaitable<Found | undefined> {
+  const { settings, signer } = opening;
+  for (let i = from; i < tokens.length; i++) {
+    const token = tokens[i] as string;
+    const place = locate(settings, signer, token);
+    if (!place) continue;
+    const answer = ask(settings, (store, call) => store.load(place.key, call));
+    if (answer instanceof Promise)
+      return answer.then((record) => found(settings, place, record) ?? find(opening, tokens, i + 1));
+    const it = found(settings, place, answer);
+    if (it) return it;
+  }
+  return undefined;
+}
+
+/** Where a visitor's token leads; `undefined` for what can't be a token of ours. */
+function locate({ store, name }: Settings, signer: Signer | undefined, token: string): Place | undefined {
+  if (store.capabilities.seals) return { id: undefined, key: token };
+  const id = verifyId(name, token, signer);
+  return id === undefined ? undefined : { id, key: addressOf(name, id) };
+}
+
+function found(
+  { absoluteTimeout }: Settings,
+  place: Place,
+  record: SessionRecord | undefined,
+): Found | undefined {
+  if (!record) return undefined;
+  const end = Math.min(record.expiresAt, record.createdAt + absoluteTimeout);
+  return Date.now() < end ? { place, record } : undefined;
+}
+
+/** One call to the store: an answer, or an UnavailableError within `timeout`. */
+function ask<T>(
+  { store, name, timeout }: Settings,
+  operation: (store: Store, call: Call) => Awaitable<T>,
+): Awaitable<T> {
+  try {
+    const answer = operation(store, { name, deadline: performance.now() + timeout });
+    return answer instanceof Promise ? within(timeout, answer) : answer;
+  } catch (error) {
+    throw toUnavailable(error);
+  }
+}
+
+function within<T>(timeout: number, answer: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new UnavailableError(`The session store didn't answer within ${timeout} ms.`)),
+      timeout,
+    );
+    answer.then(resolve, (error) => reject(toUnavailable(error))).finally(() => clearTimeout(timer));
+  });
+}
+
+function toUnavailable(error: unknown): UnavailableError {
+  const problem = error instanceof Error ? error.message : String(error);
+  return new UnavailableError(`The session store failed: ${problem}.`, error);
+}
+
+/**
+ * One session through one request: what its members do, and the decision at the end.
+ *
+ * It knows no request and no response, so it serves wherever a token comes from. Its steps run one at a time, in the
+ * order in which they were asked for.
+ */
+export class Lifecycle {
+  readonly entries: TrackedEntries;
+  readonly #opening: Opening;
+  /** `undefined` while there is no record. */
+  #held: Held | undefined;
+  /** Keys that the handler ended, still to be ended in the store. */
+  readonly #condemned: string[] = [];
+  /** `due`: the expiration is to be reset even if nothing changed. */
+  #renewal: 'none' | 'due' | 'done' = 'none';
+  /** Why the last call to the store failed. */
+  #failure: UnavailableError | GoneError | undefined;
+  #tail: Promise<unknown> = Promise.resolve();
+  #finished = false;
+  #watching = false;
+
+  constructor(opening: Opening, found: Found | undefined) {
+    this.#opening = opening;
+    this.#held = found && {
+      place: found.place,
+      createdAt: found.record.createdAt,
+      expiresAt: found.record.expiresAt,
+    };
+    this.entries = new TrackedEntries(found?.record.entries, () => this.#discard());
+  }
+
+  get isNew(): boolean {
+    return this.#held === undefined;
+  }
+
+  /** Comes before every write: may there be one, and will it still be stored? */
+  beforeWrite(): void {
+    if (this.#opening.insecure) throw new InsecureError();
+    if (this.#finished) this.watchForLateChanges();
+  }
+
+  /** `ctx.session = null`: ends this session; what is assigned afterwards belongs to a new one. */
+  end(): void {
+    if (this.#held) this.#condemned.push(this.#held.place.key);
+    this.#held = undefined;
+    this.entries.reset(true);
+  }
+
+  save(): Promise<void> {
+    return this.#inTurn(() => this.#commit());
+  }
+
+  destroy(): Promise<void> {
+    this.end();
+    return this.#inTurn(() => this.#execute());
+  }
+
+  expireIn(seconds: number): void {
+    this.beforeWrite();
+    this.entries.set(EXPIRE_KEY, seconds);
+    this.#renewal = 'due';
+  }
+
+  update(key: string, change: (value: unknown) => unknown): Promise<unknown> {
+    this.beforeWrite();
+    return this.#inTurn(async () => {
+      await this.#commit(); // what was assigned before comes before
+      for (;;) {
+        const value = await change(this.entries.get(key));
+        if (!this.#held) {
+          this.entries.set(key, value);
+          await this.#commit();
+          return value;
+        }
+        const expected = this.entries.baseline(key);
+        const text = encode(value, toUserKey(key));
+        const changes = { set: new Map([[key, text]]), delete: [] };
+        const answer = text === expected ? UNCHANGED : await this.#store(changes, { key, value: expected });
+        if (answer.outcome === 'updated') {
+          this.entries.adopt(changes);
+          return this.entries.get(key);
+        }
+        // Somebody else was faster: again, on what is there now.
+        this.entries.adopt(
+          answer.actual === undefined
+            ? { set: NOTHING, delete: [key] }
+            : { set: new Map([[key, answer.actual]]), delete: [] },
+        );
+      }
+    });
+  }
+
+  /**
+   * The new record comes first, with this request's changes, which the old id never gets to hold. Then the old one
+   * goes, and says what it held: what other requests wrote into it meanwhile moves over. A crash between the two
+   * leaves either usable.
+   */
+  regenerate(): Promise<void> {
+    return this.#inTurn(async () => {
+      const old = this.#held;
+      if (!old) return; // a session gets its id with its record
+      const before = this.entries.encoded(undefined);
+      const changes = this.entries.changes();
+      await this.#create(this.entries.encoded(changes), old.createdAt);
+      if (changes) this.entries.settle(changes);
+
+      const ended = await this.#ask((store, call) => store.destroy(old.place.key, call));
+      if (!ended) {
+        const { key } = (this.#held as Held).place;
+        this.#held = old;
+        await this.#ask((store, call) => store.destroy(key, call));
+        throw this.#gone();
+      }
+      const missed = difference(before, ended.entries, changes);
+      if (!missed) return;
+      await this.#store(missed);
+      this.entries.adopt(missed);
+    });
+  }
+
+  /** The decision at the end of a request. Nothing of the response may be sent before it is done. */
+  finish(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#finished = true;
+      if (this.#failure && this.#isDirty()) throw this.#failure; // asked once already, and waited for it
+      await this.#commit();
+      await this.#roll();
+    });
+  }
+
+  /** Once the response is out: reports what can't be stored any more, unless the handler saves it by itself. */
+  watchForLateChanges(): void {
+    if (this.#watching) return;
+    this.#watching = true;
+    setImmediate(async () => {
+      await this.#tail;
+      this.#watching = false;
+      try {
+        const changes = this.entries.changes();
+        if (!changes) return;
+        this.entries.settle(changes); // each is reported once
+        throw new LateError(keysOf(changes));
+      } catch (error) {
+        this.#opening.onLate(error);
+      }
+    });
+  }
+
+  /** Destroy, create, update, or nothing at all. */
+  async #commit(): Promise<void> {
+    await this.#execute();
+    const changes = this.entries.changes();
+    if (this.#held) {
+      if (changes || this.#renewal === 'due') await this.#store(changes ?? NO_CHANGES);
+    } else if (changes && [...changes.set.keys()].some((key) => key !== EXPIRE_KEY)) {
+      await this.#create(changes.set, Date.now());
+    } else {
+      return;
+    }
+    if (changes) this.entries.settle(changes);
+  }
+
+  async #execute(): Promise<void> {
+    for (let key = this.#condemned[0]; key !== undefined; key = this.#condemned[0]) {
+      const condemned = key;
+      const ended = await this.#ask((store, call) => store.destroy(condemned, call));
+      this.#condemned.shift();
+      // Where there was nothing to end, somebody else ended it, and the browser may hold a newer session's cookie.
+      if (ended && this.#opening.carrier.open) this.#opening.carrier.clear();
+    }
+  }
+
+  async #create(entries: Entries, createdAt: number): Promise<void> {
+    const { settings, carrier, insecure } = this.#opening;
+    if (insecure) throw new InsecureError();
+    if (!carrier.open) throw new LateError([...entries.keys()].map(toUserKey));
+    for (;;) {
+      const id = newId();
+      const address = addressOf(settings.name, id);
+      const expiresAt = this.#expiresAt(createdAt);
+      const answer = await this.#ask((store, call) =>
+        store.create(address, { entries, createdAt, expiresAt }, call),
+      );
+      if (answer.outcome === 'exists') continue;
+      const place = answer.token === undefined ? { id, key: address } : { id: undefined, key: answer.token };
+      this.#handOver({ place, createdAt, expiresAt }, entries);
+      return;
+    }
+  }
+
+  /** Stores changes to the record that is there, and resets its expiration. */
+  async #store(
+    changes: EntryChanges,
+    expect?: Changes['expect'],
+  ): Promise<Exclude<Updated, { outcome: 'gone' }>> {
+    const { settings, carrier } = this.#opening;
+    const { place, createdAt } = this.#held as Held;
+    if (settings.store.capabilities.seals && !carrier.open) throw new LateError(keysOf(changes));
+    const expiresAt = this.#expiresAt(createdAt);
+    const request: Changes = expect ? { ...changes, expiresAt, expect } : { ...changes, expiresAt };
+    const answer = await this.#ask((store, call) => store.update(place.key, request, call));
+    if (answer.outcome === 'gone') throw this.#gone();
+    if (answer.outcome === 'updated') {
+      const moved = answer.token === undefined ? place : { id: undefined, key: answer.token };
+      this.#handOver({ place: moved, createdAt, expiresAt }, changes.set);
+    }
+    return answer;
+  }
+
+  /** The visitor gets the token, and the expiration with it. */
+  #handOver(held: Held, entries: Entries): void {
+    const { settings, carrier, signer } = this.#opening;
+    const { id, key } = held.place;
+    if (carrier.open) {
+      const token = id === undefined ? key : signId(settings.name, id, signer);
+      carrier.set(token, Math.ceil((held.expiresAt - Date.now()) / 1000), () =>
+        sizesOf(this.entries.encoded({ set: entries, delete: [] })),
+      );
+    }
+    this.#held = held;
+    this.#renewal = 'done';
+  }
+
+  /** `rolling`: a request that only read resets the expiration too, where that is due. */
+  async #roll(): Promise<void> {
+    if (!this.#held || this.#renewal === 'done' || !this.#opening.carrier.open) return;
+    const gained = this.#expiresAt(this.#held.createdAt) - this.#held.expiresAt;
+    if (gained <= 0 || gained < this.#opening.settings.rolling) return;
+    try {
+      await this.#store(NO_CHANGES);
+    } catch (error) {
+      if (!(error instanceof GoneError)) throw error; // it only read, and what it read was so
+      this.#failure = undefined;
+    }
+  }
+
+  #expiresAt(createdAt: number): number {
+    const { store, absoluteTimeout } = this.#opening.settings;
+    const own = this.entries.get(EXPIRE_KEY);
+    const seconds = typeof own === 'number' && own > 0 ? own : store.expire;
+    return Math.min(Date.now() + seconds * 1000, createdAt + absoluteTimeout);
+  }
+
+  #gone(): GoneError {
+    this.#opening.carrier.retract();
+    this.#failure = new GoneError();
+    return this.#failure;
+  }
+
+  /** The record can't be read: its visitor is an anonymous one. */
+  #discard(): void {
+    this.#held = undefined;
+    this.entries.reset(false);
+  }
+
+  #isDirty(): boolean {
+    return this.#condemned.length > 0 || this.entries.changes() !== undefined;
+  }
+
+  async #ask<T>(operation: (store: Store, call: Call) => Awaitable<T>): Promise<T> {
+    try {
+      const answer = await ask(this.#opening.settings, operation);
+      this.#failure = undefined;
+      return answer;
+    } catch (error) {
+      this.#failure = error as UnavailableError;
+      throw error;
+    }
+  }
+
+  /** Whoever asked for the step hears how it went; the next one begins in any case. */
+  #inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const turn = this.#tail.then(step);
+    this.#tail = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+const NOTHING: Entries = new Map();
+const NO_CHANGES: EntryChanges = { set: NOTHING, delete: [] };
+const UNCHANGED: Updated & { outcome: 'updated' } = { outcome: 'updated' };
+
+/** What turned `before` into `after`, except for the keys that `own` changes anyway. */
+function difference(
+  before: Entries,
+  after: Entries,
+  own: EntryChanges | undefined,
+): EntryChanges | undefined {
+  const isOwn = (key: string) => own !== undefined && (own.set.has(key) || own.delete.includes(key));
+  const set = new Map([...after].filter(([key, text]) => before.get(key) !== text && !isOwn(key)));
+  const removed = [...before.keys()].filter((key) => !after.has(key) && !isOwn(key));
+  return set.size > 0 || removed.length > 0 ? { set, delete: removed } : undefined;
+}
+
+function keysOf(changes: EntryChanges): string[] {
+  return [...changes.set.keys(), ...changes.delete].map(toUserKey);
+}
+
+function sizesOf(entries: Entries): Array<[key: string, bytes: number]> {
+  return [...entries].map(([key, text]) => [
+    toUserKey(key),
+    Buffer.byteLength(key) + Buffer.byteLength(text),
+  ]);
+}

@@ -1,0 +1,153 @@
+import { decode, encode, isImmutable } from './codec.js';
+import { ValueError } from './errors.js';
+import type { Changes, Entries } from './store.js';
+
+/** What a request changed, key by key. */
+export type EntryChanges = Pick<Changes, 'set' | 'delete'>;
+
+/**
+ * The data of one session in one request: the encoded entries as they are in the store (the baseline), and what the
+ * request decoded or assigned. What changed is what encodes to another text than its baseline: exact, and free for
+ * whatever nobody touched.
+ */
+export class TrackedEntries {
+  #baseline: Map<string, string>;
+  /** From the baseline; an object among them may have been changed in place. */
+  readonly #decoded: Map<string, unknown> = new Map();
+  readonly #assigned: Map<string, unknown> = new Map();
+  readonly #removed: Set<string> = new Set();
+  readonly #onCorrupt: () => void;
+
+  /** `onCorrupt` is told when an entry turns out to be unreadable; it must `reset()`. */
+  constructor(baseline: Entries | undefined, onCorrupt: () => void) {
+    this.#baseline = new Map(baseline);
+    this.#onCorrupt = onCorrupt;
+  }
+
+  get(key: string): unknown {
+    if (this.#assigned.has(key)) return this.#assigned.get(key);
+    if (this.#decoded.has(key)) return this.#decoded.get(key);
+    if (this.#removed.has(key)) return undefined;
+    const value = this.decode(this.#baseline.get(key));
+    if (this.#baseline.has(key)) this.#decoded.set(key, value);
+    return value;
+  }
+
+  has(key: string): boolean {
+    return this.#assigned.has(key) || (this.#baseline.has(key) && !this.#removed.has(key));
+  }
+
+  set(key: string, value: unknown): void {
+    if (!key.isWellFormed())
+      throw new ValueError(
+        'session',
+        `has a key with a lone surrogate (${JSON.stringify(key)}), which no store can hold.`,
+      );
+    if (typeof value === 'function' || typeof value === 'symbol') encode(value, toUserKey(key)); // throws, while the stack still shows where
+    this.#decoded.delete(key);
+    this.#removed.delete(key);
+    this.#assigned.set(key, value);
+  }
+
+  delete(key: string): void {
+    this.#decoded.delete(key);
+    this.#assigned.delete(key);
+    this.#removed.add(key);
+  }
+
+  keys(): string[] {
+    const keys: string[] = [];
+    for (const key of this.#baseline.keys()) if (!this.#removed.has(key)) keys.push(key);
+    for (const key of this.#assigned.keys()) if (!this.#baseline.has(key)) keys.push(key);
+    return keys;
+  }
+
+  /** The entry's encoding in the store, as far as this request knows. */
+  baseline(key: string): string | undefined {
+    return this.#baseline.get(key);
+  }
+
+  /** The value of an encoding; a corrupt one makes the whole session an empty one. */
+  decode(text: string | undefined): unknown {
+    if (text === undefined) return undefined;
+    try {
+      return decode(text);
+    } catch {
+      this.#onCorrupt();
+      return undefined;
+    }
+  }
+
+  /** What differs from the baseline; `undefined` where nothing does. Throws a ValueError for what can't be stored. */
+  changes(): EntryChanges | undefined {
+    const set = new Map<string, string>();
+    for (const [key, value] of this.#decoded) if (!isImmutable(value)) this.#compare(key, value, set);
+    for (const [key, value] of this.#assigned) this.#compare(key, value, set);
+    const removed = [...this.#removed].filter((key) => this.#baseline.has(key));
+    return set.size > 0 || removed.length > 0 ? { set, delete: removed } : undefined;
+  }
+
+  /** Makes what is stored by now the baseline. What the handler changed meanwhile still differs from it. */
+  settle(stored: EntryChanges): void {
+    for (const [key, text] of stored.set) this.#baseline.set(key, text);
+    for (const key of stored.delete) this.#baseline.delete(key);
+  }
+
+  /** The same for what was stored past this request's values: they are forgotten, in favour of what is there now. */
+  adopt(stored: EntryChanges): void {
+    this.settle(stored);
+    for (const key of [...stored.set.keys(), ...stored.delete]) {
+      this.#decoded.delete(key);
+      this.#assigned.delete(key);
+    }
+  }
+
+  /** All entries, encoded, with these changes in. */
+  encoded(changes: EntryChanges | undefined): Map<string, string> {
+    const entries = new Map(this.#baseline);
+    for (const [key, text] of changes?.set ?? []) entries.set(key, text);
+    for (const key of changes?.delete ?? []) entries.delete(key);
+    return entries;
+  }
+
+  /** Forgets the stored entries (and with `all` those assigned since): they belong to a session that is no more. */
+  reset(all: boolean): void {
+    this.#baseline = new Map();
+    this.#decoded.clear();
+    this.#removed.clear();
+    if (all) this.#assigned.clear();
+  }
+
+  #compare(key: string, value: unknown, set: Map<string, string>): void {
+    const text = encode(value, toUserKey(key));
+    if (text !== this.#baseline.get(key)) set.set(key, text);
+  }
+}
+
+/*
+ * Beside the user's keys, a session has entries of its own. They are merged, carried and expired like any other;
+ * only their keys differ, by a NUL in front. A user's key that begins with a NUL gets a second one.
+ */
+
+/** This session's own lifetime in seconds, from `expireIn`. */
+export const EXPIRE_KEY: string = '\0expire';
+
+const FLASH_PREFIX = '\0flash:';
+
+export function toFlashKey(key: string): string {
+  return FLASH_PREFIX + key;
+}
+
+export function toEntryKey(key: string): string {
+  return key.startsWith('\0') ? `\0${key}` : key;
+}
+
+export function isUserKey(entryKey: string): boolean {
+  return !entryKey.startsWith('\0') || entryKey.startsWith('\0\0');
+}
+
+/** The key as the user knows it. */
+export function toUserKey(entryKey: string): string {
+  if (entryKey.startsWith('\0\0')) return entryKey.slice(1);
+  return entryKey.startsWith(FLASH_PREFIX) ? `flash(${entryKey.slice(FLASH_PREFIX.length)})` : entryKey;
+}

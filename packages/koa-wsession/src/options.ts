@@ -1,0 +1,260 @@
+import Keygrip from 'keygrip';
+import { MAX_ATTRIBUTE_BYTES, serializeAttributes } from './cookie.js';
+import { OptionError } from './errors.js';
+import type { Store } from './store.js';
+import type { Signer } from './token.js';
+
+/** What every store takes, as weppy's session managers did. */
+export interface StoreOptions {
+  /** Seconds that a session lives after its last change, in the cookie and in the store. Default 3600. */
+  expire?: number;
+  /** Sessions only over https. Default `false`. Behind a proxy that ends TLS, set `app.proxy = true`. */
+  secure?: boolean;
+  /** The cookie's Domain attribute, to share it with sub-domains (RFC 6265, 5.2.3). Default: the host alone. */
+  domain?: string;
+}
+
+/** What `session(store, options)` takes. */
+export interface SessionOptions {
+  /**
+   * The cookie's name. Default `wsession`. A session counts only under the name it was issued for.
+   * The prefixes `__Host-` and `__Secure-` are checked against their rules (RFC 6265bis, 4.1.3).
+   */
+  name?: string;
+  /** The cookie's Path attribute. Default `/`. */
+  path?: string;
+  /** The cookie's SameSite attribute. Default `lax`; `none` needs a `secure` store. */
+  sameSite?: 'strict' | 'lax' | 'none';
+  /** Keeps the cookie from the page's scripts. Default `true`. */
+  httpOnly?: boolean;
+  /** The cookie's Partitioned attribute (CHIPS). Default `false`; needs a `secure` store. */
+  partitioned?: boolean;
+  /** The cookie's Priority attribute, which Chromium knows. Default: none. */
+  priority?: 'low' | 'medium' | 'high';
+  /**
+   * Signs session ids: a list of secrets (HMAC-SHA256; the first signs, each verifies) or a Keygrip of your own.
+   * Default: `app.keys` where set. A store that seals its tokens needs none and uses none.
+   */
+  keys?: Signer | readonly string[];
+  /**
+   * Resets the expiration on requests that only read, too: `true` on each, a number at most once in so many
+   * seconds. Default `false`: only a change resets it.
+   */
+  rolling?: boolean | number;
+  /** Seconds after its creation at which a session ends, whatever happens in it. Default: none. */
+  absoluteTimeout?: number;
+  /** Milliseconds that a call to the store may take, before the answer is a 503. Default 5000. */
+  timeout?: number;
+}
+
+/** The options, checked, with their defaults, in the form in which a request needs them. */
+export interface Settings {
+  readonly store: Store;
+  readonly name: string;
+  readonly cookieAttributes: string;
+  readonly keys: Signer | undefined;
+  /** Milliseconds between two resets on requests that only read; Infinity for none. */
+  readonly rolling: number;
+  /** Milliseconds; Infinity for none. */
+  readonly absoluteTimeout: number;
+  readonly timeout: number;
+}
+
+/**
+ * Checks the options of a store's constructor: those that all stores share, and that there are no others than
+ * `own`. Throws an {@link OptionError}.
+ */
+export function checkStoreOptions(
+  store: string,
+  options: StoreOptions,
+  own: readonly string[] = [],
+): { expire: number; secure: boolean; domain: string | undefined } {
+  checkOptionNames(store, options, ['expire', 'secure', 'domain', ...own]);
+  const { expire = 3600, secure = false, domain } = options;
+  check('expire', expire, isPositive, 'a number of seconds over 0');
+  check('secure', secure, isBoolean, 'true or false');
+  check(
+    'domain',
+    domain,
+    (value) => value === undefined || isDomain(value),
+    'a domain such as example.com, at most 253 characters',
+  );
+  return { expire, secure, domain };
+}
+
+/** Refuses an option that isn't one: a typo would otherwise go unseen. */
+function checkOptionNames(owner: string, options: unknown, names: readonly string[]): void {
+  check(
+    `The options of ${owner}`,
+    options,
+    (value) => typeof value === 'object' && value !== null,
+    'an object',
+  );
+  for (const name of Object.keys(options as object)) {
+    if (!names.includes(name))
+      throw new OptionError(
+        `The option ${JSON.stringify(name)} of ${owner}`,
+        'unknown',
+        `only ${names.join(', ')}`,
+      );
+  }
+}
+
+/** Throws an {@link OptionError} unless the value passes. */
+export function check(
+  option: string,
+  value: unknown,
+  passes: (value: unknown) => boolean,
+  takes: string,
+): void {
+  if (!passes(value)) throw new OptionError(option, value, takes);
+}
+
+const OPTION_NAMES = [
+  'name',
+  'path',
+  'sameSite',
+  'httpOnly',
+  'partitioned',
+  'priority',
+  'keys',
+  'rolling',
+  'absoluteTimeout',
+  'timeout',
+];
+
+/** Everything that can be wrong with a configuration is found here, when the app starts. */
+export function resolveOptions(store: Store, options: SessionOptions): Settings {
+  check('The store', store, isStore, 'a store such as new MemoryStore()');
+  checkOptionNames('session()', options, OPTION_NAMES);
+  const {
+    name = 'wsession',
+    path = '/',
+    sameSite = 'lax',
+    httpOnly = true,
+    partitioned = false,
+    priority,
+  } = options;
+  const { rolling = false, absoluteTimeout, timeout = 5000 } = options;
+  const { secure, domain } = store;
+
+  check('name', name, isCookieName, "a cookie name: letters, digits and !#$%&'*+-.^_`|~, at most 256");
+  check(
+    'path',
+    path,
+    isCookiePath,
+    `a path that begins with "/", without ";" or control characters, at most ${MAX_ATTRIBUTE_BYTES} bytes`,
+  );
+  check('sameSite', sameSite, isOneOf('strict', 'lax', 'none'), '"strict", "lax" or "none"');
+  check('httpOnly', httpOnly, isBoolean, 'true or false');
+  check('partitioned', partitioned, isBoolean, 'true or false');
+  check('priority', priority, isOneOf(undefined, 'low', 'medium', 'high'), '"low", "medium" or "high"');
+  check(
+    'rolling',
+    rolling,
+    (value) => isBoolean(value) || isPositive(value),
+    'true, false or a number of seconds over 0',
+  );
+  check(
+    'absoluteTimeout',
+    absoluteTimeout,
+    (value) => value === undefined || isPositive(value),
+    'a number of seconds over 0',
+  );
+  check(
+    'timeout',
+    timeout,
+    (value) => isPositive(value) && (value as number) < 2 ** 31,
+    'a number of milliseconds over 0, below 2^31',
+  );
+
+  if (sameSite === 'none')
+    check('sameSite "none"', secure, Boolean, 'a store with `secure: true`: browsers refuse it otherwise');
+  if (partitioned)
+    check('partitioned', secure, Boolean, 'a store with `secure: true`: browsers refuse it otherwise');
+  if (/^__(host|secure)-/i.test(name))
+    check(`The name ${name}`, secure, Boolean, 'a store with `secure: true`');
+  if (/^__host-/i.test(name)) {
+    check(`The path of ${name}`, path, isOneOf('/'), '"/" and no other, because of the prefix __Host-');
+    check(`The domain of ${name}`, domain, isOneOf(undefined), 'none, because of the prefix __Host-');
+  }
+
+  return {
+    store,
+    name,
+    cookieAttributes: serializeAttributes({
+      path,
+      domain,
+      secure,
+      httpOnly,
+      sameSite,
+      partitioned,
+      priority,
+    }),
+    keys: options.keys === undefined ? undefined : toSigner('keys', options.keys),
+    rolling: rolling === false ? Number.POSITIVE_INFINITY : Number(rolling === true ? 0 : rolling) * 1000,
+    absoluteTimeout: absoluteTimeout === undefined ? Number.POSITIVE_INFINITY : absoluteTimeout * 1000,
+    timeout,
+  };
+}
+
+/** A signer from what Koa's `app.keys` and our `keys` may be. */
+export function toSigner(option: string, keys: unknown): Signer {
+  if (isSigner(keys)) return keys;
+  const isSecret = (key: unknown) => (typeof key === 'string' || key instanceof Uint8Array) && key.length > 0;
+  check(
+    option,
+    keys,
+    (value) => Array.isArray(value) && value.length > 0 && value.every(isSecret),
+    'a Keygrip, or a list of secrets that are not empty',
+  );
+  return new Keygrip(keys as string[], 'sha256');
+}
+
+function isSigner(value: unknown): value is Signer {
+  return typeof value === 'object' && value !== null && 'sign' in value && 'verify' in value;
+}
+
+function isStore(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const store = value as Partial<Store>;
+  const methods = [store.load, store.create, store.update, store.destroy];
+  return (
+    methods.every((method) => typeof method === 'function') &&
+    typeof store.capabilities === 'object' &&
+    isPositive(store.expire)
+  );
+}
+
+/** RFC 6265, 4.1.1: a token of RFC 2616. */
+function isCookieName(value: unknown): boolean {
+  return typeof value === 'string' && /^[\w!#$%&'*+\-.^`|~]{1,256}$/.test(value);
+}
+
+function isCookiePath(value: unknown): boolean {
+  return (
+    typeof value === 'string' &&
+    /^\/[\x20-\x3a\x3c-\x7e]*$/.test(value) &&
+    value.length <= MAX_ATTRIBUTE_BYTES
+  );
+}
+
+function isDomain(value: unknown): boolean {
+  return (
+    typeof value === 'string' &&
+    value.length <= 253 &&
+    /^\.?[a-z\d]([a-z\d-]*[a-z\d])?(\.[a-z\d]([a-z\d-]*[a-z\d])?)*$/i.test(value)
+  );
+}
+
+function isPositive(value: unknown): boolean {
+  return typeof value === 'number' && Number.isFinite(value) && value > 0;
+}
+
+function isBoolean(value: unknown): boolean {
+  return typeof value === 'boolean';
+}
+
+function isOneOf(...values: readonly unknown[]): (value: unknown) => boolean {
+  return (value) => values.includes(value);
+}

@@ -1,0 +1,34 @@
+import { createHash, randomBytes } from 'node:crypto';
+
+/** What a Keygrip does: signs with the first key, and verifies against each. */
+export interface Signer {
+  sign(data: string): string;
+  verify(data: string, signature: string): boolean;
+}
+
+/** A new session id: 192 random bits as 32 characters of base64url. Ids come from here and from nowhere else. */
+export function newId(): string {
+  return randomBytes(24).toString('base64url');
+}
+
+/**
+ * Where a store keeps a session: SHA-256 over the session's name and id, as 43 characters of base64url.
+ * A leaked store therefore holds no id, an id counts only under its own name, and nothing that a visitor sends
+ * ever becomes part of a path or a key. (A name can't hold a NUL, so no two pairs hash the same text.)
+ */
+export function addressOf(name: string, id: string): string {
+  return createHash('sha256').update(`${name}\0${id}`).digest('base64url');
+}
+
+/** The cookie's value for an id: the id, and behind a dot its signature where there are keys. */
+export function signId(name: string, id: string, signer: Signer | undefined): string {
+  return signer ? `${id}.${signer.sign(`${name}=${id}`)}` : id;
+}
+
+/** The id in a cookie's value, once its form and its signature are right; else `undefined`. */
+export function verifyId(name: string, value: string, signer: Signer | undefined): string | undefined {
+  const id = value.slice(0, 32);
+  if (!/^[\w-]{32}$/.test(id)) return undefined;
+  if (!signer) return value.length === 32 ? id : undefined;
+  return value[32] === '.' && signer.verify(`${name}=${id}`, value.slice(33)) ? id : undefined;
+}

@@ -1,0 +1,71 @@
+/**
+ * The data of a session, for you to fill in:
+ *
+ * ```ts
+ * declare module 'koa-wsession' {
+ *   interface SessionData { counter?: number }
+ * }
+ * ```
+ *
+ * Keys are optional, since each can be missing; a key that isn't declared doesn't compile.
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: it is there to be merged into.
+export interface SessionData {}
+
+/** What every session has beside its data. None of these is enumerable, and none can be assigned to. */
+export interface SessionMembers {
+  /** Whether nothing of this session is stored yet: no record, and no cookie. */
+  readonly isNew: boolean;
+
+  /**
+   * Ends the session, and has the browser delete the cookie. Final once awaited: no request that is still at work,
+   * in any process, brings it back. (With a store that can't revoke across processes, see its README.)
+   * Ending one that ended already is no error. What is assigned afterwards belongs to a new session.
+   * The same as `ctx.session = null`, which is carried out at the end of the request.
+   * @throws UnavailableError
+   */
+  destroy(): Promise<void>;
+
+  /**
+   * A new id for the same data: call it whenever the visitor's rights change, at login above all
+   * (OWASP: session fixation). The old id is worth nothing once awaited. What was assigned before is stored under the
+   * new id only; what parallel requests write meanwhile is carried over. The age, on which `absoluteTimeout` counts,
+   * stays.
+   * @throws GoneError if the session ended meanwhile; UnavailableError
+   */
+  regenerate(): Promise<void>;
+
+  /**
+   * Stores what changed up to now, instead of at the end of the request. Once awaited it is stored.
+   * @throws GoneError, UnavailableError, ValueError, CookieSizeError; LateError once the headers are sent, where
+   * the visitor would need a new cookie
+   */
+  save(): Promise<void>;
+
+  /**
+   * Changes one key in one atomic step, whatever other requests and processes do to it meanwhile, and answers its new
+   * value: `await ctx.session.update('counter', (n = 0) => n + 1)`. What was assigned before is stored first.
+   * `change` may be called more than once, each time with the value of that moment, and must not wait for another
+   * member of the same session.
+   * @throws as `save`
+   */
+  update<K extends keyof SessionData & string>(
+    key: K,
+    change: (value: SessionData[K] | undefined) => SessionData[K] | Promise<SessionData[K]>,
+  ): Promise<SessionData[K]>;
+
+  /**
+   * Gives this session a lifetime of its own, in seconds after its last change, in place of the store's `expire`:
+   * "remember me". It is kept with the session, and `absoluteTimeout` still ends it.
+   * @throws OptionError unless over 0
+   */
+  expireIn(seconds: number): void;
+
+  /** Leaves a message for a later request. */
+  flash(key: string, value: unknown): void;
+  /** Takes the message that was left: reads it, and removes it. `undefined` where there is none. */
+  flash(key: string): unknown;
+}
+
+/** `ctx.session`: your data, and the members. */
+export type Session = SessionData & SessionMembers;
