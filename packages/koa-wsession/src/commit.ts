@@ -177,11 +177,14 @@ export class Lifecycle {
     this.#renewal = 'due';
   }
 
+  /** Compare and set, together with whatever else is to be stored; again from the value that is there on a conflict. */
   update(key: string, change: (value: unknown) => unknown): Promise<unknown> {
     this.beforeWrite();
     return this.#inTurn(async () => {
-      await this.#commit(); // what was assigned before comes before
+      await this.#execute();
       for (;;) {
+        const pending = this.entries.changes() ?? NO_CHANGES;
+        const assigned = pending.set.has(key) || pending.delete.includes(key);
         const value = await change(this.entries.get(key));
         if (!this.#held) {
           this.entries.set(key, value);
@@ -190,18 +193,19 @@ export class Lifecycle {
         }
         const expected = this.entries.baseline(key);
         const text = encode(value, toUserKey(key));
-        const changes = { set: new Map([[key, text]]), delete: [] };
-        const answer = text === expected ? UNCHANGED : await this.#store(changes, { key, value: expected });
+        if (text === expected && pending === NO_CHANGES) return value;
+        const changes = {
+          set: new Map([...pending.set, [key, text]]),
+          delete: pending.delete.filter((removed) => removed !== key),
+        };
+        // What this request assigned to the key is what it counts on from, whatever others did.
+        const answer = await this.#store(changes, assigned ? undefined : { key, value: expected });
         if (answer.outcome === 'updated') {
-          this.entries.adopt(changes);
+          this.entries.settle(changes);
+          this.entries.adopt(only(key, text));
           return this.entries.get(key);
         }
-        // Somebody else was faster: again, on what is there now.
-        this.entries.adopt(
-          answer.actual === undefined
-            ? { set: NOTHING, delete: [key] }
-            : { set: new Map([[key, answer.actual]]), delete: [] },
-        );
+        this.entries.adopt(only(key, answer.actual));
       }
     });
   }
@@ -394,7 +398,11 @@ export class Lifecycle {
 
 const NOTHING: Entries = new Map();
 const NO_CHANGES: EntryChanges = { set: NOTHING, delete: [] };
-const UNCHANGED: Updated & { outcome: 'updated' } = { outcome: 'updated' };
+
+/** One key as it is now. */
+function only(key: string, text: string | undefined): EntryChanges {
+  return text === undefined ? { set: NOTHING, delete: [key] } : { set: new Map([[key, text]]), delete: [] };
+}
 
 /** What turned `before` into `after`, except for the keys that `own` changes anyway. */
 function difference(

@@ -44,7 +44,7 @@ export interface SessionMembers {
 
   /**
    * Changes one key in one atomic step, whatever other requests and processes do to it meanwhile, and answers its new
-   * value: `await ctx.session.update('counter', (n = 0) => n + 1)`. What was assigned before is stored first.
+   * value: `await ctx.session.update('counter', (n = 0) => n + 1)`. What was assigned before is stored with it.
    * `change` may be called more than once, each time with the value of that moment, and must not wait for another
    * member of the same session.
    * @throws as `save`

@@ -1,6 +1,7 @@
 import type { StoreOptions } from '../options.js';
 import type { Awaitable, Capabilities, Store } from '../store.js';
 import { describeContract } from './contract.js';
+import { describeRaces } from './races.js';
 import { describeSessions } from './sessions.js';
 
 /** The functions of your test runner: mocha's, or others with the same meaning. */
@@ -40,10 +41,11 @@ export interface Subject {
  * });
  * ```
  *
- * It tests the contract by itself, and then what a visitor sees of it, over HTTP. Nothing is skipped because of a
+ * It tests the contract by itself, then what a visitor sees of it over HTTP, then random races. Nothing is skipped because of a
  * store's name, and for what a store declares it can't do, the opposite is tested.
  */
 export function conformance(runner: TestRunner, subject: Subject): void {
   runner.describe(`${subject.name}: the contract`, () => describeContract(runner, subject));
   runner.describe(`${subject.name}: sessions over HTTP`, () => describeSessions(runner, subject));
+  runner.describe(`${subject.name}: races`, () => describeRaces(runner, subject));
 }
