@@ -1,9 +1,10 @@
-import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createApp } from './app.js';
+import { chooseStore } from './stores.js';
 
-const port = Number(process.env.PORT ?? 3000);
+const { store, place } = chooseStore(process.env.STORE ?? 'fs');
 
-createServer((_request, response) => {
-  response.end('counter\n');
-}).listen(port, () => {
-  console.log(`http://localhost:${port}`);
+const server = createApp(store, place).listen(Number(process.env.PORT ?? 3000), () => {
+  const { port } = server.address() as AddressInfo;
+  console.log(`The counter is at http://localhost:${port} (sessions: ${place}).`);
 });

@@ -21,11 +21,11 @@ export interface Subject {
   readonly capabilities: Capabilities;
   /** The stores of `create` don't share their storage (a store in memory): leaves out what takes two of them. */
   readonly separate?: boolean;
-  /** Damages the record under this key, so that it is there and can't be read. Not for a store that seals. */
-  corrupt?(key: string): Awaitable<void>;
+  /** Damages the record under this key (may be asynchronous, as the next two), so that it is there and can't be read. Not for a store that seals. */
+  corrupt?(key: string): unknown;
   /** Makes the storage fail, and work again. */
-  breakIt?(): Awaitable<void>;
-  mendIt?(): Awaitable<void>;
+  breakIt?(): unknown;
+  mendIt?(): unknown;
 }
 
 /**

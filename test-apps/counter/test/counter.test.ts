@@ -1,0 +1,102 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { Client, startRedis } from 'testkit';
+
+const MAIN = fileURLToPath(import.meta.resolve('counter'));
+
+/** The app as a newcomer starts it: a process of its own, with STORE. */
+async function start(
+  env: Record<string, string>,
+  cwd: string,
+): Promise<{ url: string; stop(): Promise<void> }> {
+  const app = spawn(process.execPath, [MAIN], {
+    cwd,
+    env: { ...process.env, PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = await once(createInterface(app.stdout), 'line');
+  const url = /http:\/\/localhost:\d+/.exec(line)?.[0] as string;
+  return {
+    url: url.replace('localhost', '127.0.0.1'),
+    async stop() {
+      app.kill('SIGKILL');
+      await once(app, 'exit');
+    },
+  };
+}
+
+const countOf = (body: string): number => Number(/<output>(\d+)</.exec(body)?.[1]);
+
+describe('the counter app', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'counter-'));
+  });
+  afterEach(() => rm(directory, { recursive: true }));
+
+  for (const [name, survives] of [
+    ['memory', false],
+    ['cookie', true],
+    ['fs', true],
+    ['redis', true],
+  ] as const) {
+    it(`counts, regenerates, logs out${survives ? ', and survives kill -9' : ''} on STORE=${name}`, async () => {
+      const redis = name === 'redis' ? await startRedis() : undefined;
+      const env = {
+        STORE: name,
+        SECRET: 'a secret of at least thirty-two bytes',
+        ...(redis && { REDIS_URL: redis.url }),
+      };
+      let app = await start(env, directory);
+      try {
+        let ada = new Client(app.url);
+        const visit = async () => countOf((await ada.get('/')).body);
+        expect([await visit(), await visit(), await visit()]).to.deep.equal([1, 2, 3]);
+
+        const { cookie } = ada;
+        expect((await ada.post('/regenerate')).status).to.equal(302);
+        expect(ada.cookie).not.to.equal(cookie);
+        const page = (await ada.get('/')).body;
+        expect(countOf(page)).to.equal(4);
+        expect(page).to.contain('has a new id');
+        expect((await ada.get('/')).body).not.to.contain('has a new id');
+
+        if (survives) {
+          await app.stop();
+          app = await start(env, directory);
+          const { jar } = ada;
+          ada = new Client(app.url);
+          for (const [key, value] of jar) ada.jar.set(key, value);
+          expect(await visit()).to.equal(6);
+        }
+
+        await ada.post('/logout');
+        expect(ada.jar.size).to.equal(0);
+        expect(await visit()).to.equal(1);
+      } finally {
+        await app.stop();
+        await redis?.stop();
+      }
+    });
+  }
+
+  it('keeps its files in ./sessions, named without the id', async () => {
+    const app = await start({ STORE: 'fs' }, directory);
+    try {
+      const ada = new Client(app.url);
+      await ada.get('/');
+      const [file, ...others] = await readdir(join(directory, 'sessions'));
+      expect(others).to.deep.equal([]);
+      expect(file).to.match(/^weppy_[\w-]{43}\.sess$/);
+      expect(file).not.to.contain(ada.cookie.slice('wsession='.length));
+    } finally {
+      await app.stop();
+    }
+  });
+});
