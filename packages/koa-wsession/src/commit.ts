@@ -1,20 +1,20 @@
+import { ask, hashOf } from './ask.js';
+import type { Carrier } from './carrier.js';
 import { encode } from './codec.js';
-import { type EntryChanges, EXPIRE_KEY, TrackedEntries, toUserKey } from './entries.js';
-import { GoneError, InsecureError, LateError, UnavailableError } from './errors.js';
+import {
+  type EntryChanges,
+  EXPIRE_KEY,
+  LISTED_KEY,
+  OWNER_KEY,
+  TrackedEntries,
+  toUserKey,
+  UPDATED_KEY,
+} from './entries.js';
+import { GoneError, InsecureError, LateError, type UnavailableError } from './errors.js';
+import { announce, type RejectionReason, type SessionEventName, type TracedCall } from './events.js';
 import type { Settings } from './options.js';
-import type { Awaitable, Call, Changes, Entries, SessionRecord, Store, Updated } from './store.js';
+import type { Awaitable, Call, Changes, Entries, None, SessionRecord, Store, Updated } from './store.js';
 import { addressOf, newId, type Signer, signId, verifyId } from './token.js';
-
-/** What stands between a session and its visitor. The session decides what to hand over, and knows no response. */
-export interface Carrier {
-  /** Whether the visitor can still be handed a token. */
-  readonly open: boolean;
-  /** `maxAge` in seconds. Throws a CookieSizeError, for which it asks `sizes`. */
-  set(token: string, maxAge: number, sizes: () => Array<[key: string, bytes: number]>): void;
-  clear(): void;
-  /** Takes back what was set or cleared. */
-  retract(): void;
-}
 
 /** Where a session is: the key under which its store knows it, and the id that leads there unless the key is a token. */
 interface Place {
@@ -55,64 +55,46 @@ export function openSession(opening: Opening, tokens: readonly string[]): Awaita
 }
 
 function find(opening: Opening, tokens: readonly string[], from: number): Awaitable<Found | undefined> {
-  const { settings, signer } = opening;
   for (let i = from; i < tokens.length; i++) {
-    const token = tokens[i] as string;
-    const place = locate(settings, signer, token);
-    if (!place) continue;
-    const answer = ask(settings, (store, call) => store.load(place.key, call));
-    if (answer instanceof Promise)
-      return answer.then((record) => found(settings, place, record) ?? find(opening, tokens, i + 1));
-    const it = found(settings, place, answer);
-    if (it) return it;
+    const answer = lookUp(opening, tokens[i] as string);
+    if (answer instanceof Promise) return answer.then((it) => it ?? find(opening, tokens, i + 1));
+    if (answer) return answer;
   }
   return undefined;
 }
 
-/** Where a visitor's token leads; `undefined` for what can't be a token of ours. */
-function locate({ store, name }: Settings, signer: Signer | undefined, token: string): Place | undefined {
+function lookUp({ settings, signer }: Opening, token: string): Awaitable<Found | undefined> {
+  const reject = (reason: RejectionReason): undefined => {
+    const message = () => ({ name: settings.name, session: addressOf(settings.name, token), reason });
+    if (reason === 'expired') announce('expired', message);
+    announce('rejected', message);
+  };
+  const place = locate(settings, signer, token);
+  if (typeof place === 'string') return reject(place);
+
+  const receive = (record: SessionRecord | None): Found | undefined => {
+    if (typeof record !== 'object') return reject(record ?? 'unknown');
+    const end = Math.min(record.expiresAt, record.createdAt + settings.absoluteTimeout);
+    return Date.now() < end ? { place, record } : reject('expired');
+  };
+  const answer = ask(settings, 'load', place.key, (store, call) => store.load(place.key, call));
+  return answer instanceof Promise ? answer.then(receive) : receive(answer);
+}
+
+/** Where a visitor's token leads, or why it can't be a token of ours. */
+function locate(
+  { store, name }: Settings,
+  signer: Signer | undefined,
+  token: string,
+): Place | RejectionReason {
+  if (token.length > MAX_TOKEN) return 'oversized';
   if (store.capabilities.seals) return { id: undefined, key: token };
-  const id = verifyId(name, token, signer);
-  return id === undefined ? undefined : { id, key: addressOf(name, id) };
+  const verified = verifyId(name, token, signer);
+  return 'id' in verified ? { id: verified.id, key: addressOf(name, verified.id) } : verified.reason;
 }
 
-function found(
-  { absoluteTimeout }: Settings,
-  place: Place,
-  record: SessionRecord | undefined,
-): Found | undefined {
-  if (!record) return undefined;
-  const end = Math.min(record.expiresAt, record.createdAt + absoluteTimeout);
-  return Date.now() < end ? { place, record } : undefined;
-}
-
-/** One call to the store: an answer, or an UnavailableError within `timeout`. */
-function ask<T>(
-  { store, name, timeout }: Settings,
-  operation: (store: Store, call: Call) => Awaitable<T>,
-): Awaitable<T> {
-  try {
-    const answer = operation(store, { name, deadline: performance.now() + timeout });
-    return answer instanceof Promise ? within(timeout, answer) : answer;
-  } catch (error) {
-    throw toUnavailable(error);
-  }
-}
-
-function within<T>(timeout: number, answer: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new UnavailableError(`The session store didn't answer within ${timeout} ms.`)),
-      timeout,
-    );
-    answer.then(resolve, (error) => reject(toUnavailable(error))).finally(() => clearTimeout(timer));
-  });
-}
-
-function toUnavailable(error: unknown): UnavailableError {
-  const problem = error instanceof Error ? error.message : String(error);
-  return new UnavailableError(`The session store failed: ${problem}.`, error);
-}
+/** More than any transport carries. */
+const MAX_TOKEN = 8192;
 
 /**
  * One session through one request: what its members do, and the decision at the end.
@@ -133,6 +115,8 @@ export class Lifecycle {
   #failure: UnavailableError | GoneError | undefined;
   #tail: Promise<unknown> = Promise.resolve();
   #finished = false;
+  /** Marks of the messages that were taken. */
+  readonly #claimed: string[] = [];
   #watching = false;
 
   constructor(opening: Opening, found: Found | undefined) {
@@ -143,6 +127,11 @@ export class Lifecycle {
       expiresAt: found.record.expiresAt,
     };
     this.entries = new TrackedEntries(found?.record.entries, () => this.#discard());
+  }
+
+  /** The key of the record, while there is one. */
+  get key(): string | undefined {
+    return this.#held?.place.key;
   }
 
   get isNew(): boolean {
@@ -201,7 +190,6 @@ export class Lifecycle {
         // What this request assigned to the key is what it counts on from, whatever others did.
         const answer = await this.#store(changes, assigned ? undefined : { key, value: expected });
         if (answer.outcome === 'updated') {
-          this.entries.settle(changes);
           this.entries.adopt(only(key, text));
           return this.entries.get(key);
         }
@@ -221,16 +209,19 @@ export class Lifecycle {
       if (!old) return; // a session gets its id with its record
       const before = this.entries.encoded(undefined);
       const changes = this.entries.changes();
-      await this.#create(this.entries.encoded(changes), old.createdAt);
-      if (changes) this.entries.settle(changes);
+      await this.#create(this.entries.encoded(changes), old.createdAt, changes?.delete);
 
-      const ended = await this.#ask((store, call) => store.destroy(old.place.key, call));
+      const ended = await this.#ask('destroy', old.place.key, (store, call) =>
+        store.destroy(old.place.key, call),
+      );
       if (!ended) {
         const { key } = (this.#held as Held).place;
         this.#held = old;
-        await this.#ask((store, call) => store.destroy(key, call));
+        await this.#ask('destroy', key, (store, call) => store.destroy(key, call));
         throw this.#gone();
       }
+      this.#announce('regenerated', (this.#held as Held).place.key, old.place.key);
+      await this.#delist(ended.entries.get(OWNER_KEY), old.place.key);
       const missed = difference(before, ended.entries, changes);
       if (!missed) return;
       await this.#store(missed);
@@ -242,10 +233,22 @@ export class Lifecycle {
   finish(): Promise<void> {
     return this.#inTurn(async () => {
       this.#finished = true;
-      if (this.#failure && this.#isDirty()) throw this.#failure; // asked once already, and waited for it
-      await this.#commit();
-      await this.#roll();
+      try {
+        if (this.#failure && this.#isDirty()) throw this.#failure; // asked once already, and waited for it
+        await this.#commit();
+        await this.#roll();
+      } catch (error) {
+        for (const mark of this.#claimed) this.#opening.settings.taken.putBack(mark);
+        throw error;
+      }
     });
+  }
+
+  /** Whether this request, of those of this process, is the one that takes the message with this mark. */
+  claim(mark: string): boolean {
+    const first = this.#opening.settings.taken.take(mark);
+    if (first) this.#claimed.push(mark);
+    return first;
   }
 
   /** Once the response is out: reports what can't be stored any more, unless the handler saves it by itself. */
@@ -274,36 +277,39 @@ export class Lifecycle {
       if (changes || this.#renewal === 'due') await this.#store(changes ?? NO_CHANGES);
     } else if (changes && [...changes.set.keys()].some((key) => key !== EXPIRE_KEY)) {
       await this.#create(changes.set, Date.now());
-    } else {
-      return;
     }
-    if (changes) this.entries.settle(changes);
   }
 
   async #execute(): Promise<void> {
     for (let key = this.#condemned[0]; key !== undefined; key = this.#condemned[0]) {
       const condemned = key;
-      const ended = await this.#ask((store, call) => store.destroy(condemned, call));
+      const ended = await this.#ask('destroy', condemned, (store, call) => store.destroy(condemned, call));
       this.#condemned.shift();
+      if (ended) this.#announce('destroyed', condemned);
+      await this.#delist(ended?.entries.get(OWNER_KEY), condemned);
       // Where there was nothing to end, somebody else ended it, and the browser may hold a newer session's cookie.
-      if (ended && this.#opening.carrier.open) this.#opening.carrier.clear();
+      if (ended && this.#reachable) this.#opening.carrier.clear();
     }
   }
 
-  async #create(entries: Entries, createdAt: number): Promise<void> {
+  async #create(entries: Entries, createdAt: number, removed: readonly string[] = []): Promise<void> {
     const { settings, carrier, insecure } = this.#opening;
     if (insecure) throw new InsecureError();
-    if (!carrier.open) throw new LateError([...entries.keys()].map(toUserKey));
+    const refusal = carrier.refusal([...entries.keys()].map(toUserKey));
+    if (refusal) throw refusal;
     for (;;) {
       const id = newId();
       const address = addressOf(settings.name, id);
       const expiresAt = this.#expiresAt(createdAt);
-      const answer = await this.#ask((store, call) =>
-        store.create(address, { entries, createdAt, expiresAt }, call),
+      const listed = await this.#enlist(entries.get(OWNER_KEY), address, expiresAt, 0, entries);
+      const answer = await this.#ask('save', address, (store, call) =>
+        store.create(address, { entries: listed, createdAt, expiresAt }, call),
       );
       if (answer.outcome === 'exists') continue;
       const place = answer.token === undefined ? { id, key: address } : { id: undefined, key: answer.token };
-      this.#handOver({ place, createdAt, expiresAt }, entries);
+      this.#handOver({ place, createdAt, expiresAt }, listed);
+      this.entries.settle({ set: listed, delete: removed });
+      this.#announce('created', place.key);
       return;
     }
   }
@@ -315,23 +321,66 @@ export class Lifecycle {
   ): Promise<Exclude<Updated, { outcome: 'gone' }>> {
     const { settings, carrier } = this.#opening;
     const { place, createdAt } = this.#held as Held;
-    if (settings.store.capabilities.seals && !carrier.open) throw new LateError(keysOf(changes));
+    const refusal = settings.store.capabilities.seals ? carrier.refusal(keysOf(changes)) : undefined;
+    if (refusal) throw refusal;
     const expiresAt = this.#expiresAt(createdAt);
-    const request: Changes = expect ? { ...changes, expiresAt, expect } : { ...changes, expiresAt };
-    const answer = await this.#ask((store, call) => store.update(place.key, request, call));
+    const before = this.entries.baseline(OWNER_KEY);
+    const owner = changes.delete.includes(OWNER_KEY) ? undefined : (changes.set.get(OWNER_KEY) ?? before);
+    const until = owner === before ? Number(this.entries.baseline(LISTED_KEY) ?? 0) : 0;
+    const set = await this.#enlist(owner, place.key, expiresAt, until, changes.set);
+    const request: Changes = { set, delete: changes.delete, expiresAt, ...(expect && { expect }) };
+    const answer = await this.#ask('save', place.key, (store, call) =>
+      store.update(place.key, request, call),
+    );
     if (answer.outcome === 'gone') throw this.#gone();
     if (answer.outcome === 'updated') {
       const moved = answer.token === undefined ? place : { id: undefined, key: answer.token };
-      this.#handOver({ place: moved, createdAt, expiresAt }, changes.set);
+      this.#handOver({ place: moved, createdAt, expiresAt }, set);
+      this.#announce('renewed', moved.key);
+      this.entries.settle(request);
+      if (owner !== before) await this.#delist(before, place.key);
     }
     return answer;
+  }
+
+  /**
+   * A session with an owner is in the owner's index before it is in the store, and for twice as long, so that not every
+   * renewal has to renew that, too. `until` is when the index forgets it, as things are. Answers what is to be stored:
+   * `set`, and what keeps the account of this.
+   */
+  async #enlist(
+    owner: string | undefined,
+    key: string,
+    expiresAt: number,
+    until: number,
+    set: Entries,
+  ): Promise<Entries> {
+    const { name, store } = this.#opening.settings;
+    const { owners } = store;
+    if (owner === undefined || !owners) return set;
+    const now = Date.now();
+    const marked = new Map(set).set(UPDATED_KEY, String(now));
+    if (until < expiresAt) {
+      const later = expiresAt + (expiresAt - now);
+      await this.#ask('save', key, (_, call) => owners.add(addressOf(name, owner), key, later, call));
+      marked.set(LISTED_KEY, String(later));
+    }
+    return marked;
+  }
+
+  /** Once a session is no more, or no more this owner's. */
+  async #delist(owner: string | undefined, key: string): Promise<void> {
+    const { name, store } = this.#opening.settings;
+    const { owners } = store;
+    if (owner === undefined || !owners) return;
+    await this.#ask('save', key, (_, call) => owners.remove(addressOf(name, owner), key, call));
   }
 
   /** The visitor gets the token, and the expiration with it. */
   #handOver(held: Held, entries: Entries): void {
     const { settings, carrier, signer } = this.#opening;
     const { id, key } = held.place;
-    if (carrier.open) {
+    if (this.#reachable) {
       const token = id === undefined ? key : signId(settings.name, id, signer);
       carrier.set(token, Math.ceil((held.expiresAt - Date.now()) / 1000), () =>
         sizesOf(this.entries.encoded({ set: entries, delete: [] })),
@@ -343,7 +392,7 @@ export class Lifecycle {
 
   /** `rolling`: a request that only read resets the expiration too, where that is due. */
   async #roll(): Promise<void> {
-    if (!this.#held || this.#renewal === 'done' || !this.#opening.carrier.open) return;
+    if (!this.#held || this.#renewal === 'done' || !this.#reachable) return;
     const gained = this.#expiresAt(this.#held.createdAt) - this.#held.expiresAt;
     if (gained <= 0 || gained < this.#opening.settings.rolling) return;
     try {
@@ -354,6 +403,10 @@ export class Lifecycle {
     }
   }
 
+  get #reachable(): boolean {
+    return this.#opening.carrier.refusal([]) === undefined;
+  }
+
   #expiresAt(createdAt: number): number {
     const { store, absoluteTimeout } = this.#opening.settings;
     const own = this.entries.get(EXPIRE_KEY);
@@ -362,9 +415,16 @@ export class Lifecycle {
   }
 
   #gone(): GoneError {
+    this.#announce('gone', (this.#held as Held).place.key);
     this.#opening.carrier.retract();
     this.#failure = new GoneError();
     return this.#failure;
+  }
+
+  #announce(event: SessionEventName, key: string, from?: string): void {
+    const { store, name } = this.#opening.settings;
+    const hash = (one: string) => hashOf(store, name, one);
+    announce(event, () => ({ name, session: hash(key), ...(from !== undefined && { from: hash(from) }) }));
   }
 
   /** The record can't be read: its visitor is an anonymous one. */
@@ -377,9 +437,13 @@ export class Lifecycle {
     return this.#condemned.length > 0 || this.entries.changes() !== undefined;
   }
 
-  async #ask<T>(operation: (store: Store, call: Call) => Awaitable<T>): Promise<T> {
+  async #ask<T>(
+    traced: TracedCall,
+    key: string,
+    operation: (store: Store, call: Call) => Awaitable<T>,
+  ): Promise<T> {
     try {
-      const answer = await ask(this.#opening.settings, operation);
+      const answer = await ask(this.#opening.settings, traced, key, operation);
       this.#failure = undefined;
       return answer;
     } catch (error) {
@@ -410,7 +474,8 @@ function difference(
   after: Entries,
   own: EntryChanges | undefined,
 ): EntryChanges | undefined {
-  const isOwn = (key: string) => own !== undefined && (own.set.has(key) || own.delete.includes(key));
+  const isOwn = (key: string) =>
+    own?.set.has(key) || own?.delete.includes(key) || key === LISTED_KEY || key === UPDATED_KEY;
   const set = new Map([...after].filter(([key, text]) => before.get(key) !== text && !isOwn(key)));
   const removed = [...before.keys()].filter((key) => !after.has(key) && !isOwn(key));
   return set.size > 0 || removed.length > 0 ? { set, delete: removed } : undefined;

@@ -132,6 +132,14 @@ export class TrackedEntries {
 /** This session's own lifetime in seconds, from `expireIn`. */
 export const EXPIRE_KEY: string = '\0expire';
 
+/** Whose session it is, and what its owner knows it by. */
+export const OWNER_KEY: string = '\0owner';
+export const LABEL_KEY: string = '\0label';
+
+/** Of a session with an owner: when it was stored last, and until when the owner's index names it. */
+export const UPDATED_KEY: string = '\0updated';
+export const LISTED_KEY: string = '\0listed';
+
 const FLASH_PREFIX = '\0flash:';
 
 export function toFlashKey(key: string): string {

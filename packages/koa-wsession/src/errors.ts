@@ -12,6 +12,8 @@ export type SessionErrorCode =
   | 'WSESSION_UNAVAILABLE'
   | 'WSESSION_COOKIE_SIZE'
   | 'WSESSION_LATE'
+  | 'WSESSION_NO_RESPONSE'
+  | 'WSESSION_UNSUPPORTED'
   | 'WSESSION_TWICE';
 
 /** An option that can't be used, refused at construction: names the option, what it got and what it takes. */
@@ -98,19 +100,24 @@ export class InsecureError extends SessionError {
   }
 }
 
-/** The cookie is larger than browsers keep (they'd drop it without a word), so it isn't sent. */
+/** The token is larger than browsers keep in a cookie (they'd drop it without a word), so it isn't sent. */
 export class CookieSizeError extends SessionError {
-  /** Bytes of the cookie's name and value together. */
+  /** Bytes of the token; with a cookie's name, where it is one. */
   readonly bytes: number;
   /** The session's largest keys, largest first. */
   readonly largest: readonly string[];
 
-  constructor(bytes: number, limit: number, sizes: ReadonlyArray<readonly [key: string, bytes: number]>) {
+  constructor(
+    header: string,
+    bytes: number,
+    limit: number,
+    sizes: ReadonlyArray<readonly [key: string, bytes: number]>,
+  ) {
     const largest = [...sizes].sort((a, b) => b[1] - a[1]).slice(0, 3);
     super(
       'WSESSION_COOKIE_SIZE',
       500,
-      `The session's cookie would take ${bytes} bytes, and browsers keep ${limit}. ` +
+      `The session would take ${bytes} bytes in the ${header} header, which holds ${limit}. ` +
         `Largest keys: ${largest.map(([key, size]) => `${JSON.stringify(key)} (${size} bytes)`).join(', ')}. ` +
         'Store less, or use a store that keeps the data on the server.',
     );
@@ -132,6 +139,29 @@ export class LateError extends SessionError {
         "so the change isn't stored. Change it before the response begins, or `await ctx.session.save()` where the session already exists.",
     );
     this.keys = keys;
+  }
+}
+
+/** A change that would need a new token, in a session that was opened without a response to send it with. */
+export class NoResponseError extends SessionError {
+  /** The session's keys whose change is not stored. */
+  readonly keys: readonly string[];
+
+  constructor(keys: readonly string[]) {
+    super(
+      'WSESSION_NO_RESPONSE',
+      500,
+      'The visitor would need a new token, and the session was opened without a response to send it with: ' +
+        'pass one, `sessions.open(request, { response })`, or change the session in an ordinary request.',
+    );
+    this.keys = keys;
+  }
+}
+
+/** Something that the store can't do, such as to list the sessions of an owner. */
+export class UnsupportedError extends SessionError {
+  constructor(what: string, instead: string) {
+    super('WSESSION_UNSUPPORTED', 500, `${what} can't be had with this store: ${instead}`);
   }
 }
 

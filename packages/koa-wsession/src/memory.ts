@@ -1,6 +1,6 @@
 import { checkStoreOptions, type StoreOptions } from './options.js';
 import { applyChanges, findConflict } from './record.js';
-import type { Capabilities, Changes, Created, SessionRecord, Store, Updated } from './store.js';
+import type { Capabilities, Changes, Created, OwnerIndex, SessionRecord, Store, Updated } from './store.js';
 
 /**
  * Sessions in the memory of one process: for tests, for trying things out, and as the shortest honest example of the
@@ -13,6 +13,7 @@ export class MemoryStore implements Store {
   readonly domain: string | undefined;
   readonly capabilities: Capabilities = { seals: false, merges: true, revokes: true };
   readonly #records: Map<string, SessionRecord> = new Map();
+  readonly #owned: Map<string, Map<string, number>> = new Map();
   #pruneAt = 1000;
 
   /** @throws OptionError, and an Error in production */
@@ -56,9 +57,28 @@ export class MemoryStore implements Store {
     return record;
   }
 
+  /** An owner's sessions, each with the instant until which it is named. */
+  readonly owners: OwnerIndex = {
+    add: (owner, key, until) => {
+      const named = this.#owned.get(owner) ?? new Map<string, number>();
+      named.set(key, Math.max(until, named.get(key) ?? 0));
+      this.#owned.set(owner, named);
+    },
+    remove: (owner, key) => {
+      this.#owned.get(owner)?.delete(key);
+    },
+    keys: (owner) => {
+      const named = this.#owned.get(owner) ?? new Map<string, number>();
+      for (const [key, until] of named) if (until <= Date.now()) named.delete(key);
+      return [...named.keys()];
+    },
+  };
+
   /** Abandoned sessions go when the number has doubled since the last look: little work, and bounded memory. */
   #prune(): void {
     for (const key of this.#records.keys()) if (!this.load(key)) this.#records.delete(key);
+    for (const [owner, named] of this.#owned)
+      if (Math.max(0, ...named.values()) <= Date.now()) this.#owned.delete(owner);
     this.#pruneAt = Math.max(1000, this.#records.size * 2);
   }
 }

@@ -1,8 +1,12 @@
 import Keygrip from 'keygrip';
-import { MAX_ATTRIBUTE_BYTES, serializeAttributes } from './cookie.js';
+import type Koa from 'koa';
+import { cookieTransport, MAX_ATTRIBUTE_BYTES } from './cookie.js';
 import { OptionError } from './errors.js';
+import { TakenMessages } from './flash.js';
 import type { Store } from './store.js';
 import type { Signer } from './token.js';
+import type { Transport } from './transport.js';
+import type { SessionData } from './types.js';
 
 /** What every store takes, as weppy's session managers did. */
 export interface StoreOptions {
@@ -45,19 +49,46 @@ export interface SessionOptions {
   absoluteTimeout?: number;
   /** Milliseconds that a call to the store may take, before the answer is a 503. Default 5000. */
   timeout?: number;
+  /**
+   * How tokens travel. Default `'cookie'`. `headerTransport('x-session')` for clients that keep no cookies; a list for
+   * both, of which the first that a request uses is the one, and the last where it uses none.
+   */
+  transport?: TransportOption | readonly TransportOption[];
+  /** Takes over the sessions that visitors bring from elsewhere. Default: none. */
+  adopt?: Adopt;
+}
+
+export type TransportOption = 'cookie' | Transport;
+
+/**
+ * Asked for a visitor who has no session of ours: what it gives becomes the content of a new one. With `clear`, the
+ * names of the cookies of the old sessions, it is asked only where one of these is sent, and they are deleted, so that
+ * each visitor is asked about once.
+ *
+ * ```ts
+ * const adopt = Object.assign(async (ctx: Koa.Context) => readOldSession(ctx.cookies.get('koa.sess')), { clear: ['koa.sess'] });
+ * ```
+ */
+export interface Adopt {
+  (ctx: Koa.Context): Promise<SessionData | undefined> | SessionData | undefined;
+  readonly clear?: string | readonly string[];
 }
 
 /** The options, checked, with their defaults, in the form in which a request needs them. */
 export interface Settings {
   readonly store: Store;
   readonly name: string;
-  readonly cookieAttributes: string;
+  readonly transports: readonly Transport[];
   readonly keys: Signer | undefined;
   /** Milliseconds between two resets on requests that only read; Infinity for none. */
   readonly rolling: number;
   /** Milliseconds; Infinity for none. */
   readonly absoluteTimeout: number;
   readonly timeout: number;
+  readonly adopt: Adopt | undefined;
+  readonly taken: TakenMessages;
+  /** The cookies whose visitors are to be adopted. */
+  readonly adopted: readonly string[] | undefined;
 }
 
 /**
@@ -121,6 +152,8 @@ const OPTION_NAMES = [
   'rolling',
   'absoluteTimeout',
   'timeout',
+  'transport',
+  'adopt',
 ];
 
 /** Everything that can be wrong with a configuration is found here, when the app starts. */
@@ -135,7 +168,7 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
     partitioned = false,
     priority,
   } = options;
-  const { rolling = false, absoluteTimeout, timeout = 5000 } = options;
+  const { rolling = false, absoluteTimeout, timeout = 5000, transport = 'cookie', adopt } = options;
   const { secure, domain } = store;
 
   check('name', name, isCookieName, "a cookie name: letters, digits and !#$%&'*+-.^_`|~, at most 256");
@@ -179,18 +212,31 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
     check(`The domain of ${name}`, domain, isOneOf(undefined), 'none, because of the prefix __Host-');
   }
 
+  const transports = [transport].flat();
+  check(
+    'transport',
+    transports,
+    (list) => transports.length > 0 && (list as unknown[]).every(isTransport),
+    '"cookie", a transport such as headerTransport(\'x-session\'), or a list of them',
+  );
+  const clear = adopt?.clear === undefined ? undefined : [adopt.clear].flat();
+  check('adopt', adopt, (value) => value === undefined || typeof value === 'function', 'a function');
+  check(
+    'adopt.clear',
+    clear,
+    (value) => value === undefined || (value as unknown[]).every(isCookieName),
+    'a cookie name, or a list of them',
+  );
+  const attributes = { path, domain, secure, httpOnly, sameSite, partitioned, priority };
+  const cookie = cookieTransport(name, attributes);
+
   return {
     store,
     name,
-    cookieAttributes: serializeAttributes({
-      path,
-      domain,
-      secure,
-      httpOnly,
-      sameSite,
-      partitioned,
-      priority,
-    }),
+    transports: transports.map((one) => (one === 'cookie' ? cookie : one)),
+    adopt,
+    adopted: clear,
+    taken: new TakenMessages(),
     keys: options.keys === undefined ? undefined : toSigner('keys', options.keys),
     rolling: rolling === false ? Number.POSITIVE_INFINITY : Number(rolling === true ? 0 : rolling) * 1000,
     absoluteTimeout: absoluteTimeout === undefined ? Number.POSITIVE_INFINITY : absoluteTimeout * 1000,
@@ -199,7 +245,7 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
 }
 
 /** A signer from what Koa's `app.keys` and our `keys` may be. */
-export function toSigner(option: string, keys: unknown): Signer {
+function toSigner(option: string, keys: unknown): Signer {
   if (isSigner(keys)) return keys;
   const isSecret = (key: unknown) => (typeof key === 'string' || key instanceof Uint8Array) && key.length > 0;
   check(
@@ -211,8 +257,26 @@ export function toSigner(option: string, keys: unknown): Signer {
   return new Keygrip(keys as string[], 'sha256');
 }
 
+const signers: WeakMap<object, Signer> = new WeakMap();
+
+/** Who signs the ids: our `keys`, else Koa's `app.keys`, which may be set after the middleware is made. */
+export function signerOf({ store, keys }: Settings, appKeys: object | undefined): Signer | undefined {
+  if (store.capabilities.seals) return undefined;
+  if (keys || !appKeys) return keys;
+  const signer = signers.get(appKeys) ?? toSigner('app.keys', appKeys);
+  signers.set(appKeys, signer);
+  return signer;
+}
+
 function isSigner(value: unknown): value is Signer {
   return typeof value === 'object' && value !== null && 'sign' in value && 'verify' in value;
+}
+
+function isTransport(value: unknown): boolean {
+  if (value === 'cookie') return true;
+  if (typeof value !== 'object' || value === null) return false;
+  const { read, write, clear } = value as Partial<Transport>;
+  return [read, write, clear].every((method) => typeof method === 'function');
 }
 
 function isStore(value: unknown): boolean {

@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
 import type { Lifecycle } from './commit.js';
-import { isUserKey, toEntryKey, toFlashKey, toUserKey } from './entries.js';
+import { isUserKey, LABEL_KEY, OWNER_KEY, toEntryKey, toUserKey } from './entries.js';
 import { OptionError, ReservedError, ValueError } from './errors.js';
+import { leaveMessage, takeMessage } from './flash.js';
 import type { Session, SessionMembers } from './types.js';
 
 /** A session's own members; they and the user's keys never meet. */
@@ -13,7 +14,15 @@ const MEMBERS: ReadonlySet<string> = new Set([
   'update',
   'expireIn',
   'flash',
+  'owner',
+  'label',
 ] satisfies Array<keyof SessionMembers>);
+
+/** The members that can be set, with their entries. */
+const TEXTS: ReadonlyMap<string | symbol, string> = new Map([
+  ['owner', OWNER_KEY],
+  ['label', LABEL_KEY],
+]);
 
 /** The session object of a lifecycle: a plain object to look at, without a prototype, so that every key is data. */
 export function exposeSession(lifecycle: Lifecycle): Session {
@@ -21,7 +30,15 @@ export function exposeSession(lifecycle: Lifecycle): Session {
     [inspect.custom]: { value: () => ({ ...exposed }), configurable: true },
   });
   const exposed = new Proxy(target, new SessionHandler(lifecycle)) as Session;
+  lifecycles.set(exposed, lifecycle);
   return exposed;
+}
+
+const lifecycles: WeakMap<Session, Lifecycle> = new WeakMap();
+
+/** The key of the record behind a session, while there is one. */
+export function keyOf(session: Session): string | undefined {
+  return lifecycles.get(session)?.key;
 }
 
 /** `ctx.session = { … }`: the content of `data` in place of what there is. */
@@ -41,7 +58,7 @@ export function replaceContent(lifecycle: Lifecycle, data: unknown): void {
 
 class SessionHandler implements ProxyHandler<object> {
   readonly #lifecycle: Lifecycle;
-  #methods: Omit<SessionMembers, 'isNew'> | undefined;
+  #methods: SessionMethods | undefined;
 
   constructor(lifecycle: Lifecycle) {
     this.#lifecycle = lifecycle;
@@ -61,7 +78,11 @@ class SessionHandler implements ProxyHandler<object> {
 
   set(_target: object, key: string | symbol, value: unknown): boolean {
     this.#lifecycle.beforeWrite();
-    this.#lifecycle.entries.set(toWritable(key), value);
+    const text = TEXTS.get(key);
+    if (text === undefined) this.#lifecycle.entries.set(toWritable(key), value);
+    else if (value === undefined) this.#lifecycle.entries.delete(text);
+    else if (typeof value === 'string' && value !== '') this.#lifecycle.entries.set(text, value);
+    else throw new OptionError(`session.${String(key)}`, value, 'a string that is not empty, or undefined');
     return true;
   }
 
@@ -99,6 +120,7 @@ class SessionHandler implements ProxyHandler<object> {
 
   #member(name: keyof SessionMembers): unknown {
     if (name === 'isNew') return this.#lifecycle.isNew;
+    if (name === 'owner' || name === 'label') return this.#lifecycle.entries.get(TEXTS.get(name) as string);
     this.#methods ??= makeMethods(this.#lifecycle);
     return this.#methods[name];
   }
@@ -112,7 +134,9 @@ function toWritable(key: string | symbol): string {
   return toEntryKey(key);
 }
 
-function makeMethods(lifecycle: Lifecycle): Omit<SessionMembers, 'isNew'> {
+type SessionMethods = Omit<SessionMembers, 'isNew' | 'owner' | 'label'>;
+
+function makeMethods(lifecycle: Lifecycle): SessionMethods {
   return {
     destroy: () => lifecycle.destroy(),
     regenerate: () => lifecycle.regenerate(),
@@ -125,16 +149,7 @@ function makeMethods(lifecycle: Lifecycle): Omit<SessionMembers, 'isNew'> {
       lifecycle.expireIn(seconds);
     },
     flash(...args: [key: string, value?: unknown]) {
-      const entry = toFlashKey(args[0]);
-      if (args.length > 1) {
-        lifecycle.beforeWrite();
-        return lifecycle.entries.set(entry, args[1]);
-      }
-      if (!lifecycle.entries.has(entry)) return undefined;
-      lifecycle.beforeWrite();
-      const message = lifecycle.entries.get(entry);
-      lifecycle.entries.delete(entry);
-      return message;
+      return args.length > 1 ? leaveMessage(lifecycle, args[0], args[1]) : takeMessage(lifecycle, args[0]);
     },
   };
 }

@@ -10,7 +10,7 @@
  * `'\0'` included. A store brings back exactly what it was given. Instants are milliseconds since the epoch.
  *
  * **What is an answer, and what is an error.** "Not there" is an answer. Missing, expired, corrupt, of an older
- * format, or belonging to another address: all are the same answer, `undefined` (`load`, `destroy`) or `gone`
+ * format, or belonging to another address: all are the same answer, none (`load`), `undefined` (`destroy`) or `gone`
  * (`update`), and never an error: a visitor with a bad record is an anonymous visitor. Whatever keeps a store from
  * knowing (unreachable, disk full, permission denied, out of memory) is an error: throw it, or reject. The core
  * turns it into a 503, and nothing is acknowledged. Never answer "not there" when the truth is "can't tell":
@@ -31,8 +31,8 @@ export interface Store {
   readonly domain: string | undefined;
   readonly capabilities: Capabilities;
 
-  /** The record under `key`, or `undefined` where there is none (see above for what counts as none). */
-  load(key: string, call: Call): Awaitable<SessionRecord | undefined>;
+  /** The record under `key`, or that there is none (see above for what counts as none). */
+  load(key: string, call: Call): Awaitable<SessionRecord | None>;
 
   /**
    * Makes a record where there is none. The only call that makes one.
@@ -62,8 +62,24 @@ export interface Store {
    */
   destroy(key: string, call: Call): Awaitable<SessionRecord | undefined>;
 
+  /** Which sessions belong to whom. Without it, the store can't list an owner's sessions. */
+  readonly owners?: OwnerIndex;
+
   /** Ends timers and handles that are the store's own (never a client that the user passed in). May be called twice. */
   close?(): Awaitable<void>;
+}
+
+/**
+ * Which sessions belong to whom. The index may name sessions that are no more, but never misses one that is: the core
+ * adds to it before it stores the record, and removes only what it ended. `owner` is a hash over the session name and
+ * the owner (43 characters of base64url); `key` is a session's address.
+ */
+export interface OwnerIndex {
+  /** Names a session as this owner's until an instant, at which the entry may go. Added again, it gets the later one. */
+  add(owner: string, key: string, until: number, call: Call): Awaitable<void>;
+  remove(owner: string, key: string, call: Call): Awaitable<void>;
+  /** The keys of the owner's sessions, in no particular order. */
+  keys(owner: string, call: Call): Awaitable<readonly string[]>;
 }
 
 /** What a store can do; the conformance suite tests the one side or the other, and never skips. */
@@ -94,6 +110,9 @@ export interface SessionRecord {
   readonly createdAt: number;
   readonly expiresAt: number;
 }
+
+/** No record: `undefined`, or why, where a store knows. It makes no difference but to those who watch. */
+export type None = undefined | 'expired' | 'corrupt' | 'seal';
 
 /** Encoded values by top-level key, in no particular order. */
 export type Entries = ReadonlyMap<string, string>;

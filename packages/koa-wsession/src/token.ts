@@ -25,10 +25,15 @@ export function signId(name: string, id: string, signer: Signer | undefined): st
   return signer ? `${id}.${signer.sign(`${name}=${id}`)}` : id;
 }
 
-/** The id in a cookie's value, once its form and its signature are right; else `undefined`. */
-export function verifyId(name: string, value: string, signer: Signer | undefined): string | undefined {
-  const id = value.slice(0, 32);
-  if (!/^[\w-]{32}$/.test(id)) return undefined;
-  if (!signer) return value.length === 32 ? id : undefined;
-  return value[32] === '.' && signer.verify(`${name}=${id}`, value.slice(33)) ? id : undefined;
+/** The id in a token, once its form and its signature are right; else what is wrong with it. */
+export function verifyId(
+  name: string,
+  token: string,
+  signer: Signer | undefined,
+): { id: string } | { reason: 'malformed' | 'signature' } {
+  const id = token.slice(0, 32);
+  const signature = token.slice(33);
+  if (!/^[\w-]{32}$/.test(id) || (token.length > 32 && token[32] !== '.')) return { reason: 'malformed' };
+  const verified = signer ? signer.verify(`${name}=${id}`, signature) : token.length === 32;
+  return verified ? { id } : { reason: 'signature' };
 }

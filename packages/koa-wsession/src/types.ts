@@ -12,7 +12,21 @@
 // biome-ignore lint/suspicious/noEmptyInterface: it is there to be merged into.
 export interface SessionData {}
 
-/** What every session has beside its data. None of these is enumerable, and none can be assigned to. */
+/**
+ * The messages of `flash`, by key. Any key with any value, unless you say which there are:
+ *
+ * ```ts
+ * declare module 'koa-wsession' {
+ *   interface FlashMessages { notice: string }
+ * }
+ * ```
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: it is there to be merged into.
+export interface FlashMessages {}
+
+type FlashData = keyof FlashMessages extends never ? Record<string, unknown> : FlashMessages;
+
+/** What every session has beside its data. None of it is enumerable, and of it only `owner` and `label` can be set. */
 export interface SessionMembers {
   /** Whether nothing of this session is stored yet: no record, and no cookie. */
   readonly isNew: boolean;
@@ -61,10 +75,22 @@ export interface SessionMembers {
    */
   expireIn(seconds: number): void;
 
+  /**
+   * Whose session it is: an id of your user, by which `sessions.list` and `sessions.revoke` find it. It stays with the
+   * session, also through `regenerate`, until it is set to `undefined`.
+   */
+  owner: string | undefined;
+
+  /** What `sessions.list` shows beside the session, such as the browser's name. */
+  label: string | undefined;
+
   /** Leaves a message for a later request. */
-  flash(key: string, value: unknown): void;
-  /** Takes the message that was left: reads it, and removes it. `undefined` where there is none. */
-  flash(key: string): unknown;
+  flash<K extends keyof FlashData & string>(key: K, value: FlashData[K]): void;
+  /**
+   * Takes the message that was left: reads it, and removes it. `undefined` where there is none. Of parallel requests in
+   * one process, one gets it; of parallel requests in two processes at the very same time, both may.
+   */
+  flash<K extends keyof FlashData & string>(key: K): FlashData[K] | undefined;
 }
 
 /** `ctx.session`: your data, and the members. */

@@ -93,33 +93,33 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
     it('answers undefined for what was never there, whatever the key', async () => {
       const store = await make();
       for (const key of HOSTILE)
-        assert.equal(await store.load(key, call()), undefined, JSON.stringify(key.slice(0, 40)));
+        assert.equal(await loaded(store, key), undefined, JSON.stringify(key.slice(0, 40)));
     });
 
     it('answers what create was given', async () => {
       const store = await make();
       const record = recordOf({ a: '1', b: '"two"' });
-      assertSame(await store.load(await put(store, record), call()), record);
+      assertSame(await loaded(store, await put(store, record)), record);
     });
 
     it('answers the same to another store on the same storage', async () => {
       const [one, other] = [await make(), subject.separate ? undefined : await make()];
       const record = recordOf({ a: '1' });
       const key = await put(one, record);
-      if (other) assertSame(await other.load(key, call()), record);
+      if (other) assertSame(await loaded(other, key), record);
     });
 
     it('brings back unusual keys and values', async () => {
       const store = await make();
       const record = recordOf(UNUSUAL.map((key, i) => [key, UNUSUAL[UNUSUAL.length - 1 - i] as string]));
-      const loaded = await store.load(await put(store, record), call());
+      const back = await loaded(store, await put(store, record));
       // A token larger than any cookie needn't open.
-      if (loaded || !seals) assertSame(loaded, record);
+      if (back || !seals) assertSame(back, record);
     });
 
     it('brings back a record without entries', async () => {
       const store = await make();
-      assertSame(await store.load(await put(store, recordOf({})), call()), recordOf({}));
+      assertSame(await loaded(store, await put(store, recordOf({}))), recordOf({}));
     });
 
     if (seals) {
@@ -132,7 +132,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       it('opens a token only under the name that it was sealed for', async () => {
         const store = await make();
         const key = await put(store, recordOf({ a: '1' }));
-        assert.equal(await store.load(key, { ...call(), name: 'other' }), undefined);
+        assert.equal(await loaded(store, key, { ...call(), name: 'other' }), undefined);
       });
     } else {
       it('brings back 1,000 keys, and a value of 5 MB', async () => {
@@ -141,7 +141,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
           ...Array.from({ length: 1000 }, (_, i): [string, string] => [`key ${i}`, String(i)]),
           ['large', 'ä'.repeat(2_500_000)],
         ]);
-        assertSame(await store.load(await put(store, record), call()), record);
+        assertSame(await loaded(store, await put(store, record)), record);
       });
     }
   });
@@ -157,7 +157,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         const store = await make();
         const key = await put(store, recordOf({ a: '1' }));
         assert.deepEqual(await store.create(key, recordOf({ b: '2' }), call()), { outcome: 'exists' });
-        assertSame(await store.load(key, call()), recordOf({ a: '1' }));
+        assertSame(await loaded(store, key), recordOf({ a: '1' }));
       });
 
       it('lets one of many win', async () => {
@@ -170,7 +170,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         );
         const winners = answers.flatMap((answer, i) => (answer.outcome === 'created' ? [i] : []));
         assert.equal(winners.length, 1);
-        assertSame(await (stores[1] as Store).load(key, call()), recordOf({ winner: String(winners[0]) }));
+        assertSame(await loaded(stores[1] as Store, key), recordOf({ winner: String(winners[0]) }));
       });
 
       it('replaces what is expired', async () => {
@@ -179,7 +179,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         clock.advance(HOUR + 1);
         const record = { ...recordOf({ b: '2' }), expiresAt: NOW() + 3 * HOUR };
         assert.equal((await store.create(key, record, call())).outcome, 'created');
-        assertSame(await store.load(key, call()), record);
+        assertSame(await loaded(store, key), record);
       });
     }
 
@@ -188,7 +188,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       const entries = new Map([['a', '1']]);
       const key = await put(store, { ...recordOf({}), entries });
       entries.set('a', '2');
-      assertSame(await store.load(key, call()), recordOf({ a: '1' }));
+      assertSame(await loaded(store, key), recordOf({ a: '1' }));
     });
   });
 
@@ -197,17 +197,17 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       const store = await make();
       let key = await put(store, recordOf({ keep: '1', change: '2', drop: '3' }));
       key = await change(store, key, { set: { change: '4', add: '5' }, delete: ['drop', 'never there'] });
-      assertSame(await store.load(key, call()), recordOf({ keep: '1', change: '4', add: '5' }));
+      assertSame(await loaded(store, key), recordOf({ keep: '1', change: '4', add: '5' }));
     });
 
     it('sets the expiry, later and earlier', async () => {
       const store = await make();
       const key = await put(store, recordOf({ a: '1' }));
       const later = await change(store, key, { expiresAt: NOW() + 10 * HOUR });
-      assertSame(await store.load(later, call()), { ...recordOf({ a: '1' }), expiresAt: NOW() + 10 * HOUR });
+      assertSame(await loaded(store, later), { ...recordOf({ a: '1' }), expiresAt: NOW() + 10 * HOUR });
       const earlier = await change(store, later, { expiresAt: NOW() + HOUR / 2 });
       clock.advance(HOUR / 2 + 1);
-      assert.equal(await store.load(earlier, call()), undefined);
+      assert.equal(await loaded(store, earlier), undefined);
     });
 
     it('answers gone, and brings nothing back, where there is no record', async () => {
@@ -216,7 +216,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         assert.deepEqual(await store.update(key, changesOf({ set: { a: '1' } }), call()), {
           outcome: 'gone',
         });
-        assert.equal(await store.load(key, call()), undefined);
+        assert.equal(await loaded(store, key), undefined);
       }
     });
 
@@ -227,13 +227,13 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       assert.deepEqual(await store.update(ended, changesOf({ set: { b: '2' } }), call()), {
         outcome: 'gone',
       });
-      assert.equal(await store.load(ended, call()), undefined);
+      assert.equal(await loaded(store, ended), undefined);
 
       const expired = await put(store, recordOf({ a: '1' }));
       clock.advance(HOUR + 1);
       const later = changesOf({ set: { b: '2' }, expiresAt: Date.now() + HOUR });
       assert.deepEqual(await store.update(expired, later, call()), { outcome: 'gone' });
-      assert.equal(await store.load(expired, call()), undefined);
+      assert.equal(await loaded(store, expired), undefined);
     });
 
     it('with expect, changes the key only from the value that is expected', async () => {
@@ -244,9 +244,9 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       for (const wrong of ['2', '01', '', undefined]) {
         assert.deepEqual(await attempt(wrong), { outcome: 'conflict', actual: '1' });
       }
-      assertSame(await store.load(key, call()), recordOf({ n: '1', other: 'x' }));
+      assertSame(await loaded(store, key), recordOf({ n: '1', other: 'x' }));
       key = tokenOf(await attempt('1'), key);
-      assertSame(await store.load(key, call()), recordOf({ n: '9', other: 'y' }));
+      assertSame(await loaded(store, key), recordOf({ n: '9', other: 'y' }));
     });
 
     it('with expect undefined, sets the key only where it is not', async () => {
@@ -266,10 +266,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         await Promise.all(
           keys.map((name, i) => change(stores[i % 2] as Store, key, { set: { [name]: String(i) } })),
         );
-        assertSame(
-          await (stores[0] as Store).load(key, call()),
-          recordOf(keys.map((name, i) => [name, String(i)])),
-        );
+        assertSame(await loaded(stores[0] as Store, key), recordOf(keys.map((name, i) => [name, String(i)])));
       });
 
       it('loses none of 100 parallel increments with expect', async () => {
@@ -285,7 +282,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
           }
         };
         await Promise.all(Array.from({ length: 100 }, (_, i) => increment(stores[i % 2] as Store)));
-        assertSame(await (stores[1] as Store).load(key, call()), recordOf({ n: '100' }));
+        assertSame(await loaded(stores[1] as Store, key), recordOf({ n: '100' }));
       });
     } else {
       it('can not merge: of two changes to one token, each knows only itself', async () => {
@@ -295,8 +292,8 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
           await change(store, key, { set: { a: '1' } }),
           await change(store, key, { set: { b: '2' } }),
         ];
-        assertSame(await store.load(one, call()), recordOf({ a: '1' }));
-        assertSame(await store.load(other, call()), recordOf({ b: '2' }));
+        assertSame(await loaded(store, one), recordOf({ a: '1' }));
+        assertSame(await loaded(store, other), recordOf({ b: '2' }));
       });
     }
   });
@@ -307,7 +304,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       let key = await put(store, recordOf({ a: '1' }));
       key = await change(store, key, { set: { b: '2' } });
       assertSame(await store.destroy(key, call()), recordOf({ a: '1', b: '2' }));
-      assert.equal(await store.load(key, call()), undefined);
+      assert.equal(await loaded(store, key), undefined);
       assert.equal(await store.destroy(key, call()), undefined);
     });
 
@@ -328,9 +325,9 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       const key = await put(store, recordOf({ a: '1' }));
       const other = await change(store, key, { set: { b: '2' }, expiresAt: NOW() + 5 * HOUR });
       await store.destroy(key, call());
-      assert.equal(await store.load(other, call()), undefined);
+      assert.equal(await loaded(store, other), undefined);
       clock.advance(2 * HOUR); // the destroyed token is expired by now, the other isn't
-      assert.equal(await store.load(other, call()), undefined);
+      assert.equal(await loaded(store, other), undefined);
     });
 
     it('answers one of many, and lets no parallel update through', async () => {
@@ -349,8 +346,8 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         assert.equal(ended.length, 1);
         for (const answer of answers)
           if (answer.outcome === 'updated')
-            assert.equal(await store.load(tokenOf(answer, key), call()), undefined);
-        assert.equal(await store.load(key, call()), undefined);
+            assert.equal(await loaded(store, tokenOf(answer, key)), undefined);
+        assert.equal(await loaded(store, key), undefined);
         if (merges) {
           const stored = answers.filter((answer) => answer.outcome === 'updated').length;
           assert.equal(
@@ -371,7 +368,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
           const [one, other] = [await make(), await make()];
           const key = await put(one, recordOf({ a: '1' }));
           await one.destroy(key, call());
-          assert.equal((await other.load(key, call())) === undefined, revokes);
+          assert.equal((await loaded(other, key)) === undefined, revokes);
           assert.equal(
             (await other.update(key, changesOf({ set: { b: '2' } }), call())).outcome,
             revokes ? 'gone' : 'updated',
@@ -387,9 +384,67 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       const now = clock.freeze();
       const key = await put(store, { entries: new Map(), createdAt: now, expiresAt: now + 1000 });
       clock.advance(999);
-      assert.notEqual(await store.load(key, call()), undefined);
+      assert.notEqual(await loaded(store, key), undefined);
       clock.advance(1);
-      assert.equal(await store.load(key, call()), undefined);
+      assert.equal(await loaded(store, key), undefined);
+    });
+  });
+
+  describe('owners', () => {
+    const owner = (): string => addressOf('conformance', newId());
+
+    it('are indexed, or not at all', async () => {
+      const { owners } = await make();
+      assert.equal(
+        owners === undefined,
+        seals,
+        'a store that keeps sessions on the server lists them by owner',
+      );
+    });
+
+    if (seals) return;
+
+    it('have the sessions that were added and not removed, each once', async () => {
+      const [{ owners }, ada, bob] = [await make(), owner(), owner()];
+      assert.ok(owners);
+      assert.deepEqual(await owners.keys(ada, call()), []);
+      const keys = Array.from({ length: 20 }, () => addressOf('conformance', newId())).sort();
+      await Promise.all(keys.map((key) => owners.add(ada, key, NOW() + HOUR, call())));
+      await Promise.all([...keys].map((key) => owners.add(ada, key, NOW() + 2 * HOUR, call())));
+      assert.deepEqual([...(await owners.keys(ada, call()))].sort(), keys);
+      assert.deepEqual(await owners.keys(bob, call()), []);
+      const [removed = '', ...others] = keys;
+      await owners.remove(ada, removed, call());
+      await owners.remove(ada, removed, call());
+      await owners.remove(bob, removed, call());
+      assert.deepEqual([...(await owners.keys(ada, call()))].sort(), others);
+    });
+
+    it('have a session until the latest instant that was given', async () => {
+      const [{ owners }, ada, key] = [await make(), owner(), addressOf('conformance', newId())];
+      assert.ok(owners);
+      await owners.add(ada, key, NOW() + 2 * HOUR, call());
+      await owners.add(ada, key, NOW() + HOUR, call());
+      clock.advance(HOUR + HOUR / 2);
+      assert.deepEqual(await owners.keys(ada, call()), [key]);
+      clock.advance(HOUR);
+      assert.deepEqual(await owners.keys(ada, call()), []);
+    });
+
+    it('lose nothing while sessions come and go at the same time', async () => {
+      const stores = [await make(), subject.separate ? (open[0] as Store) : await make()];
+      const ada = owner();
+      const stay = Array.from({ length: 50 }, () => addressOf('conformance', newId())).sort();
+      await Promise.all(
+        stay.map(async (key, i) => {
+          const [one, other] = [stores[i % 2]?.owners, stores[(i + 1) % 2]?.owners];
+          assert.ok(one && other);
+          const passing = addressOf('conformance', newId());
+          await one.add(ada, passing, NOW() + HOUR, call());
+          await Promise.all([one.add(ada, key, NOW() + HOUR, call()), other.remove(ada, passing, call())]);
+        }),
+      );
+      assert.deepEqual([...((await stores[0]?.owners?.keys(ada, call())) ?? [])].sort(), stay);
     });
   });
 
@@ -400,7 +455,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         const store = await make();
         const key = await put(store, recordOf({ a: '1' }));
         await corrupt.call(subject, key);
-        assert.equal(await store.load(key, call()), undefined);
+        assert.equal(await loaded(store, key), undefined);
         assert.deepEqual(await store.update(key, changesOf({ set: { b: '2' } }), call()), {
           outcome: 'gone',
         });
@@ -412,7 +467,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         const key = await put(store, recordOf({ a: '1' }));
         await corrupt.call(subject, key);
         assert.equal((await store.create(key, recordOf({ b: '2' }), call())).outcome, 'created');
-        assertSame(await store.load(key, call()), recordOf({ b: '2' }));
+        assertSame(await loaded(store, key), recordOf({ b: '2' }));
       });
     });
   }
@@ -435,7 +490,7 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         } finally {
           await mendIt.call(subject);
         }
-        const record = await store.load(key, call());
+        const record = await loaded(store, key);
         assert.ok(record?.entries.has('a'));
       });
     });
@@ -483,6 +538,14 @@ async function change(store: Store, key: string, changes: ChangesOf): Promise<st
 function tokenOf(answer: { outcome: string; token?: string }, key: string): string {
   assert.ok(['created', 'updated'].includes(answer.outcome), `${answer.outcome} is not what was to be`);
   return answer.token ?? key;
+}
+
+/** The record, or `undefined` for whatever says that there is none. */
+async function loaded(store: Store, key: string, at: Call = call()): Promise<SessionRecord | undefined> {
+  const answer = await store.load(key, at);
+  if (typeof answer === 'object') return answer;
+  assert.ok([undefined, 'expired', 'corrupt', 'seal'].includes(answer), `load answered ${answer}`);
+  return undefined;
 }
 
 /** Equal, whatever the order of the entries. */

@@ -688,7 +688,179 @@ export function describeSessions({ describe, it, afterEach }: TestRunner, subjec
       const ada = visitor();
       const texts = [];
       for (const path of ['/get', '/set', '/keys', '/get', '/get']) texts.push((await ada.get(path)).text);
-      assert.deepEqual(texts, ['"none"', '"ok"'.slice(1, -1), '[]', '{"text":"Saved."}', '"none"']);
+      assert.deepEqual(texts, ['"none"', 'ok', '[]', '{"text":"Saved."}', '"none"']);
+    });
+
+    it('leaves it to one of two parallel requests', async () => {
+      const both = new Gate();
+      let waiting = 0;
+      const { visitor } = await worlds.create({
+        '/set': (ctx) => void ctx.session.flash('notice', 'Saved.'),
+        '/get': async (ctx) => {
+          ctx.session.isNew; // loaded by now
+          if (++waiting === 2) both.open();
+          await both.passed;
+          return ctx.session.flash('notice') ?? 'none';
+        },
+      });
+      for (let round = 0; round < 2; round++) {
+        waiting = 0;
+        const ada = visitor();
+        await ada.get('/set');
+        const texts = await Promise.all([ada.get('/get'), visitor(ada.cookie).get('/get')]);
+        assert.deepEqual(texts.map((reply) => reply.text).sort(), ['"Saved."', '"none"']);
+      }
+    });
+  });
+
+  describe('owners', () => {
+    const login: Handler = (ctx) => {
+      Object.assign(ctx.session, { n: 1 });
+      ctx.session.owner = String(ctx.query.owner ?? 'ada');
+      ctx.session.label = String(ctx.query.label);
+    };
+
+    if (seals) {
+      it('can not be had: an error says so', async () => {
+        const { sessions } = await worlds.create({});
+        for (const attempt of [() => sessions.list('ada'), () => sessions.revoke('ada')]) {
+          await assert.rejects(attempt, { code: 'WSESSION_UNSUPPORTED' });
+        }
+      });
+      return;
+    }
+
+    it('have a list of their sessions, newest first, and nobody else has them', async () => {
+      const ada = `ada ${Math.random()}`;
+      let current: unknown[] = [];
+      const { visitor, sessions } = await worlds.create({
+        '/login': login,
+        '/list': async (ctx) =>
+          void (current = (await sessions.list(ada, ctx.session)).map((one) => one.current)),
+      });
+      const [phone, desk] = [visitor(), visitor()];
+      await phone.get(`/login?label=phone&owner=${ada}`);
+      clock.advance(10);
+      await desk.get(`/login?label=desk&owner=${ada}`);
+      await visitor().get('/login?owner=bob');
+      const list = await sessions.list(ada);
+      assert.deepEqual(
+        list.map((one) => one.label),
+        ['desk', 'phone'],
+      );
+      for (const { ref, createdAt, updatedAt, expiresAt, current } of list) {
+        assert.match(ref, /^[\w-]{43}$/);
+        assert.ok(![phone, desk].some((one) => one.cookie?.includes(ref)));
+        assert.ok(Math.abs(+updatedAt - +createdAt) < 1000);
+        assert.ok(Math.abs(+expiresAt - +updatedAt - 3_600_000) < 1000);
+        assert.equal(current, false);
+      }
+      await phone.get('/list');
+      assert.deepEqual(current, [false, true]);
+    });
+
+    it("lose those that are logged out, expired, somebody else's by now, and keep those that are regenerated", async () => {
+      const ada = `ada ${Math.random()}`;
+      const { visitor, sessions } = await worlds.create({
+        '/login': login,
+        '/logout': logout,
+        '/expire': (ctx) => ctx.session.expireIn(1),
+        '/leave': (ctx) => void (ctx.session.owner = undefined),
+        '/regenerate': (ctx) => ctx.session.regenerate(),
+        '/get': (ctx) => ctx.session.owner,
+      });
+      const paths = ['/logout', '/expire', '/leave', '/regenerate', `/login?label=/bob&owner=bob ${ada}`];
+      const visitors = new Map(paths.map((path) => [path, visitor()]));
+      for (const [path, who] of visitors) {
+        await who.get(`/login?label=${path}&owner=${ada}`);
+        await who.get(path);
+      }
+      clock.advance(2000);
+      assert.deepEqual(
+        (await sessions.list(ada)).map((one) => one.label),
+        ['/regenerate'],
+      );
+      assert.deepEqual(
+        (await sessions.list(`bob ${ada}`)).map((one) => one.label),
+        ['/bob'],
+      );
+      assert.equal((await visitors.get('/regenerate')?.get('/get'))?.text, JSON.stringify(ada));
+    });
+
+    it('stay in the list as long as they live', async () => {
+      const ada = `ada ${Math.random()}`;
+      const { visitor, sessions } = await worlds.create({ '/login': login, '/': count });
+      const phone = visitor();
+      await phone.get(`/login?owner=${ada}`);
+      for (let hour = 0; hour < 6; hour++) {
+        clock.advance(3_500_000);
+        await phone.get('/');
+        const [one] = await sessions.list(ada);
+        assert.ok(Math.abs(+(one?.expiresAt ?? 0) - +(one?.updatedAt ?? 0) - 3_600_000) < 1000);
+      }
+      clock.advance(3_700_000);
+      assert.deepEqual(await sessions.list(ada), []);
+    });
+
+    it('can end all sessions but one, one, or all; finally', async () => {
+      const ada = `ada ${Math.random()}`;
+      const [arrived, released] = [new Gate(), new Gate()];
+      const { visitor, sessions } = await worlds.create({
+        '/login': login,
+        '/others': (ctx) => sessions.revoke(ada, { except: ctx.session }),
+        '/get': (ctx) => ctx.session.n ?? 'gone',
+        '/slow': async (ctx) => {
+          ctx.session.late = 1;
+          arrived.open();
+          await released.passed;
+        },
+      });
+      const [one, two, three, bob] = [visitor(), visitor(), visitor(), visitor()];
+      for (const [i, who] of [one, two, three].entries()) {
+        await who.get(`/login?label=${i}&owner=${ada}`);
+        clock.advance(10);
+      }
+      await bob.get('/login?owner=bob');
+      const states = async () =>
+        Promise.all([one, two, three, bob].map(async (who) => (await who.get('/get')).text === '1'));
+
+      const slow = visitor(three.cookie).get('/slow');
+      await arrived.passed;
+      assert.equal(await sessions.revoke(ada, { only: (await sessions.list(ada))[0]?.ref as string }), 1);
+      released.open();
+      assert.equal((await slow).status, 409);
+      assert.deepEqual(await states(), [true, true, false, true]);
+      assert.equal((await two.get('/others')).text, '1');
+      assert.deepEqual(await states(), [false, true, false, true]);
+      assert.equal(await sessions.revoke(ada), 1);
+      assert.equal(await sessions.revoke(ada), 0);
+      assert.deepEqual(await states(), [false, false, false, true]);
+    });
+
+    it('who log in and out in parallel are listed exactly', async () => {
+      const ada = `ada ${Math.random()}`;
+      const { visitor, sessions } = await worlds.create({ '/login': login, '/logout': logout, '/get': read });
+      const visitors = Array.from({ length: 20 }, () => visitor());
+      await Promise.all(
+        visitors.map(async (who, i) => {
+          await who.get(`/login?label=${i}&owner=${ada}`);
+          if (i % 3 === 0) await who.get('/logout');
+          if (i % 5 === 0) await sessions.list(ada);
+        }),
+      );
+      const alive = Array.from({ length: 20 }, (_, i) => String(i)).filter((i) => Number(i) % 3 !== 0);
+      assert.deepEqual((await sessions.list(ada)).map((one) => one.label).sort(), alive.sort());
+
+      // Revoked while logging in: whoever survives is in the list.
+      const late = Array.from({ length: 20 }, () => visitor());
+      await Promise.all([
+        ...late.map((who, i) => who.get(`/login?label=late${i}&owner=${ada}`)),
+        sessions.revoke(ada),
+        sessions.revoke(ada),
+      ]);
+      const survivors = await Promise.all(late.map(async (who) => (await who.get('/get')).text !== '{}'));
+      const listed = await sessions.list(ada);
+      assert.equal(listed.length, survivors.filter(Boolean).length);
     });
   });
 

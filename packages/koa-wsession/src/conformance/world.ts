@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import Koa from 'koa';
-import { session } from '../middleware.js';
+import { type Sessions, session } from '../middleware.js';
 import type { SessionOptions, StoreOptions } from '../options.js';
 import type { Store } from '../store.js';
 import type { Session, SessionData } from '../types.js';
@@ -35,6 +35,7 @@ export interface Visitor {
 
 export interface World {
   readonly store: Store;
+  readonly sessions: Sessions;
   /** The store's methods in the order in which they were called. */
   readonly calls: string[];
   /** What the app reported as `error` events. */
@@ -65,7 +66,8 @@ export class Worlds {
     const errors: Error[] = [];
     const app = new Koa();
     app.on('error', (error) => errors.push(error));
-    app.use(session(observe(store, calls), options));
+    const sessions = session(observe(store, calls), options);
+    app.use(sessions);
     app.use(async (ctx) => {
       const body = await handlers[ctx.path]?.(ctx as unknown as AnyContext);
       if (ctx.body === undefined) ctx.body = body === undefined ? 'ok' : JSON.stringify(body);
@@ -74,7 +76,7 @@ export class Worlds {
     this.#servers.push(server);
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    return { store, calls, errors, app, visitor: (cookie) => makeVisitor(origin, cookie) };
+    return { store, sessions, calls, errors, app, visitor: (cookie) => makeVisitor(origin, cookie) };
   }
 
   async close(): Promise<void> {
@@ -113,6 +115,7 @@ function observe(store: Store, calls: string[]): Store {
     secure,
     domain,
     capabilities,
+    ...(store.owners && { owners: store.owners }),
     load: note('load', store.load),
     create: note('create', store.create),
     update: note('update', store.update),

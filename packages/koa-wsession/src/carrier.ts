@@ -1,0 +1,108 @@
+import type { ServerResponse } from 'node:http';
+import { CookieSizeError, LateError, NoResponseError, type SessionError } from './errors.js';
+import type { Transport } from './transport.js';
+
+/** What stands between a session and its visitor. The session decides what to hand over, and knows no response. */
+export interface Carrier {
+  /** Why the visitor can't be handed a token (any more); `undefined` while he can. */
+  refusal(keys: readonly string[]): SessionError | undefined;
+  /** `maxAge` in seconds. Throws a CookieSizeError, for which it asks `sizes`. */
+  set(token: string, maxAge: number, sizes: () => ReadonlyArray<readonly [key: string, bytes: number]>): void;
+  clear(): void;
+  /** Takes back what was set or cleared. */
+  retract(): void;
+}
+
+/** For a session that was opened without a response. */
+export const NO_RESPONSE: Carrier = {
+  refusal: (keys) => new NoResponseError(keys),
+  set: () => undefined,
+  clear: () => undefined,
+  retract: () => undefined,
+};
+
+/**
+ * Hands tokens over in a response's headers. They survive errors: Koa strips every header when it answers one, and so
+ * ours are put back at the last moment, when the response ends.
+ */
+export class ResponseCarrier implements Carrier {
+  readonly #response: ServerResponse;
+  readonly #transport: Transport;
+  #value: string | undefined;
+  #guarded = false;
+
+  constructor(response: ServerResponse, transport: Transport) {
+    this.#response = response;
+    this.#transport = transport;
+  }
+
+  refusal(keys: readonly string[]): SessionError | undefined {
+    return this.#response.headersSent ? new LateError(keys) : undefined;
+  }
+
+  set(
+    token: string,
+    maxAge: number,
+    sizes: () => ReadonlyArray<readonly [key: string, bytes: number]>,
+  ): void {
+    const { requestHeader, limit, overhead } = this.#transport;
+    const bytes = token.length + overhead;
+    if (bytes > limit) throw new CookieSizeError(requestHeader, bytes, limit, sizes());
+    this.#put(this.#transport.write(token, maxAge));
+  }
+
+  clear(): void {
+    this.#put(this.#transport.clear());
+  }
+
+  retract(): void {
+    if (this.#value !== undefined && !this.#response.headersSent) this.#put(undefined);
+  }
+
+  #put(value: string | undefined): void {
+    const { responseHeader } = this.#transport;
+    const others = this.#current().filter((other) => other !== this.#value);
+    this.#value = value;
+    if (value !== undefined) others.push(value);
+    if (others.length > 0) this.#response.setHeader(responseHeader, others);
+    else this.#response.removeHeader(responseHeader);
+    if (value === undefined) return;
+    if (!this.#response.hasHeader('Cache-Control')) this.#response.setHeader('Cache-Control', 'no-store');
+    this.#guard();
+  }
+
+  #guard(): void {
+    if (this.#guarded) return;
+    this.#guarded = true;
+    const response = this.#response;
+    const { end } = response;
+    response.end = ((...args: Parameters<typeof end>) => {
+      response.end = end;
+      if (this.#value !== undefined && !response.headersSent && !this.#current().includes(this.#value)) {
+        addVary(response, this.#transport.requestHeader);
+        this.#put(this.#value);
+      }
+      return end.apply(response, args);
+    }) as typeof end;
+  }
+
+  #current(): string[] {
+    const value = this.#response.getHeader(this.#transport.responseHeader);
+    return value === undefined ? [] : Array.isArray(value) ? value : [String(value)];
+  }
+}
+
+/** Says that the response depends on the request's header, for caches. */
+export function addVary(response: ServerResponse, header: string): void {
+  if (response.headersSent) return;
+  const vary = response.getHeader('Vary');
+  if (vary === undefined) {
+    response.setHeader('Vary', header);
+    return;
+  }
+  const names = String(vary)
+    .toLowerCase()
+    .split(/\s*,\s*/);
+  if (!names.includes('*') && !names.includes(header.toLowerCase()))
+    response.setHeader('Vary', `${vary}, ${header}`);
+}

@@ -1,0 +1,115 @@
+import { ask, hashOf } from './ask.js';
+import { decode } from './codec.js';
+import { LABEL_KEY, OWNER_KEY, UPDATED_KEY } from './entries.js';
+import { OptionError, UnsupportedError } from './errors.js';
+import { announce } from './events.js';
+import type { Settings } from './options.js';
+import { keyOf } from './session.js';
+import type { OwnerIndex, SessionRecord } from './store.js';
+import { addressOf } from './token.js';
+import type { Session } from './types.js';
+
+/** One of an owner's sessions, as for a list of devices. */
+export interface OwnedSession {
+  /** Stands for the session, in `revoke`. It is a hash, from which no id can be had. */
+  readonly ref: string;
+  readonly createdAt: Date;
+  /** When it was changed, or renewed, last. */
+  readonly updatedAt: Date;
+  readonly expiresAt: Date;
+  /** It is the session that `list` was given. */
+  readonly current: boolean;
+  /** What the app set as `ctx.session.label`. */
+  readonly label: string | undefined;
+}
+
+/** Which of an owner's sessions `revoke` ends: all but one, or only one. */
+export interface RevokeOptions {
+  readonly except?: Session;
+  readonly only?: string;
+}
+
+/** The owner's sessions that are alive, newest first. */
+export async function listOwned(
+  settings: Settings,
+  owner: string,
+  current?: Session,
+): Promise<OwnedSession[]> {
+  const currentKey = current && keyOf(current);
+  const found = await findOwned(settings, owner);
+  return found
+    .map(({ key, record: { entries, createdAt, expiresAt } }) => ({
+      ref: key,
+      createdAt: new Date(createdAt),
+      updatedAt: new Date(Number(entries.get(UPDATED_KEY) ?? createdAt)),
+      expiresAt: new Date(expiresAt),
+      current: key === currentKey,
+      label: decode(entries.get(LABEL_KEY) ?? '~-1') as string | undefined,
+    }))
+    .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime());
+}
+
+/** Ends the owner's sessions, finally; answers how many. */
+export async function revokeOwned(
+  settings: Settings,
+  owner: string,
+  { except, only }: RevokeOptions = {},
+): Promise<number> {
+  const kept = except && keyOf(except);
+  const { owners, hash } = indexOf(settings, owner);
+  const found = await findOwned(settings, owner);
+  const ended = await Promise.all(
+    found.map(async ({ key }) => {
+      if (key === kept || (only !== undefined && key !== only)) return false;
+      const record = await ask(settings, 'destroy', key, (store, call) => store.destroy(key, call));
+      if (!record) return false;
+      announce('destroyed', () => ({ name: settings.name, session: key }));
+      await ask(settings, 'save', key, (_, call) => owners.remove(hash, key, call));
+      return true;
+    }),
+  );
+  return ended.filter(Boolean).length;
+}
+
+/** What stands for a session towards the outside. */
+export function refOf({ store, name }: Settings, session: Session): string | undefined {
+  const key = keyOf(session);
+  return key === undefined ? undefined : hashOf(store, name, key);
+}
+
+/** The sessions that the index names and that are there, and still the owner's. */
+async function findOwned(
+  settings: Settings,
+  owner: string,
+): Promise<Array<{ key: string; record: SessionRecord }>> {
+  const { owners, hash, text } = indexOf(settings, owner);
+  const keys = await ask(settings, 'load', hash, (_, call) => owners.keys(hash, call));
+  const found = await Promise.all(
+    keys.map(async (key) => {
+      const record = await ask(settings, 'load', key, (store, call) => store.load(key, call));
+      const isOwned =
+        typeof record === 'object' &&
+        record.entries.get(OWNER_KEY) === text &&
+        Date.now() < record.createdAt + settings.absoluteTimeout;
+      return isOwned ? [{ key, record }] : [];
+    }),
+  );
+  return found.flat();
+}
+
+function indexOf(
+  { store, name }: Settings,
+  owner: string,
+): { owners: OwnerIndex; hash: string; text: string } {
+  if (typeof owner !== 'string' || owner === '')
+    throw new OptionError('owner', owner, 'a string that is not empty');
+  const { owners } = store;
+  if (!owners) {
+    throw new UnsupportedError(
+      "A list of an owner's sessions",
+      'use one that keeps them on the server, such as store-fs or store-redis.',
+    );
+  }
+  const text = JSON.stringify(owner);
+  return { owners, hash: addressOf(name, text), text };
+}

@@ -1,0 +1,147 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type Koa from 'koa';
+import { addVary, NO_RESPONSE, ResponseCarrier } from './carrier.js';
+import { type Lifecycle, openSession } from './commit.js';
+import { deletionOf, readCookies } from './cookie.js';
+import { type Settings, signerOf } from './options.js';
+import { exposeSession, replaceContent } from './session.js';
+import type { Awaitable } from './store.js';
+import type { Transport } from './transport.js';
+import type { Session, SessionData } from './types.js';
+
+/** What a visit needs of a request: of Koa's `ctx`, or of what stands in its place outside Koa. */
+export interface Surroundings {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse | undefined;
+  /** Whether the request came over https. */
+  readonly secure: boolean;
+  readonly app: {
+    readonly keys?: object;
+    emit(event: 'error', error: unknown, surroundings: Surroundings): unknown;
+  };
+}
+
+/** One request's session, from its token to the response: loaded early or late, handed out on the first touch, finished. */
+export class Visit {
+  readonly #at: Surroundings;
+  readonly #settings: Settings;
+  #lifecycle: Lifecycle | undefined;
+  /** Why it couldn't be loaded. */
+  #failure: { readonly error: unknown } | undefined;
+  #touched = false;
+  #session: Session | undefined;
+
+  constructor(at: Surroundings, settings: Settings) {
+    this.#at = at;
+    this.#settings = settings;
+  }
+
+  /** Loads ahead of the handler, where the store has to be waited for. An outage concerns only those who touch. */
+  async preload(): Promise<void> {
+    if (this.#settings.store.capabilities.seals) return;
+    const arrival = this.#read();
+    if (arrival.tokens.length === 0) return;
+    try {
+      this.#lifecycle = await this.#open(arrival);
+    } catch (error) {
+      this.#failure = { error };
+    }
+  }
+
+  /** Asks the app for the content of a session that the visitor has elsewhere, where he has none of ours. */
+  async adopt(ctx: Koa.Context): Promise<void> {
+    const { adopt, adopted } = this.#settings;
+    const header = ctx.req.headers.cookie;
+    const sent = adopted?.filter((name) => header !== undefined && readCookies(header, name).length > 0);
+    if (!adopt || sent?.length === 0 || this.#failure || this.#insecure) return;
+    this.#lifecycle ??= await this.#open(this.#read());
+    if (!this.#lifecycle.isNew) return;
+    const content = await adopt(ctx);
+    try {
+      if (content !== undefined) {
+        replaceContent(this.#lifecycle, content);
+        await this.#lifecycle.save();
+      }
+    } catch (error) {
+      this.#failure = { error };
+      return;
+    }
+    for (const name of sent ?? []) ctx.res.appendHeader('Set-Cookie', deletionOf(name, '; Path=/'));
+  }
+
+  get session(): Session {
+    this.#session ??= exposeSession(this.#touch());
+    return this.#session;
+  }
+
+  set session(content: SessionData | null) {
+    if (content === null) this.#touch().end();
+    else replaceContent(this.#touch(), content);
+  }
+
+  /** Stores what is to be stored. Nothing of the response may be sent before. */
+  async finish(failure: { readonly error: unknown } | undefined): Promise<void> {
+    const lifecycle = this.#touched ? this.#lifecycle : undefined;
+    if (!lifecycle) return;
+    try {
+      await lifecycle.finish();
+    } catch (error) {
+      // What the visitor has to know first is that nothing was stored; what the handler threw must not go unseen.
+      if (failure && failure.error !== error) this.#report(failure.error);
+      throw error;
+    }
+  }
+
+  /** The response's body goes out while the handler is still at work, and may change the session. */
+  watchStream(): void {
+    const lifecycle = this.#touched ? this.#lifecycle : undefined;
+    if (lifecycle) this.#at.res?.once('close', () => lifecycle.watchForLateChanges());
+  }
+
+  #touch(): Lifecycle {
+    if (!this.#touched) {
+      this.#touched = true;
+      for (const { requestHeader } of this.#settings.transports)
+        if (this.#at.res) addVary(this.#at.res, requestHeader);
+    }
+    if (this.#failure) throw this.#failure.error;
+    // What is still to be loaded comes from a store that seals, and so at once.
+    this.#lifecycle ??= this.#open(this.#read()) as Lifecycle;
+    return this.#lifecycle;
+  }
+
+  /** The tokens that came, and the way they came, which is the way back. */
+  #read(): Arrival {
+    const { transports } = this.#settings;
+    for (const transport of transports) {
+      const tokens = this.#insecure ? [] : transport.read(this.#at.req);
+      if (tokens) return { transport, tokens };
+    }
+    return { transport: transports[transports.length - 1] as Transport, tokens: [] };
+  }
+
+  #open({ transport, tokens }: Arrival): Awaitable<Lifecycle> {
+    const { res, app } = this.#at;
+    const opening = {
+      settings: this.#settings,
+      signer: signerOf(this.#settings, app.keys),
+      carrier: res ? new ResponseCarrier(res, transport) : NO_RESPONSE,
+      insecure: this.#insecure,
+      onLate: (error: unknown) => this.#report(error),
+    };
+    return openSession(opening, tokens);
+  }
+
+  get #insecure(): boolean {
+    return this.#settings.store.secure && !this.#at.secure;
+  }
+
+  #report(error: unknown): void {
+    this.#at.app.emit('error', error, this.#at);
+  }
+}
+
+interface Arrival {
+  readonly transport: Transport;
+  readonly tokens: readonly string[];
+}
