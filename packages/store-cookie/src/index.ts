@@ -1,0 +1,2 @@
+export { CookieStore } from './cookie-store.js';
+export type { Secret } from './secrets.js';

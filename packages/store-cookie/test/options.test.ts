@@ -1,0 +1,170 @@
+import { execFile } from 'node:child_process';
+import crypto from 'node:crypto';
+import { syncBuiltinESMExports } from 'node:module';
+import { inspect, promisify } from 'node:util';
+import { CookieStore, type Secret } from '@koa-wsession/store-cookie';
+import { expect } from 'chai';
+import { OptionError, session } from 'koa-wsession';
+import sinon from 'sinon';
+import { call, create, masterKeyOf, OTHER_SECRET, recordOf, SECRET } from './support.js';
+
+describe('CookieStore: its options', () => {
+  const construct = (...args: unknown[]): CookieStore =>
+    new CookieStore(...(args as ConstructorParameters<typeof CookieStore>));
+
+  function errorOf(...args: unknown[]): Error & { code?: string } {
+    try {
+      construct(...args);
+    } catch (error) {
+      return error as Error;
+    }
+    throw new Error('it was not refused');
+  }
+
+  it('are the seed’s, with its defaults', () => {
+    const { expire, secure, domain, capabilities } = new CookieStore(SECRET);
+    expect({ expire, secure, domain, capabilities }).to.deep.equal({
+      expire: 3600,
+      secure: false,
+      domain: undefined,
+      capabilities: { seals: true, merges: false, revokes: false },
+    });
+    const store = new CookieStore(SECRET, { expire: 60, secure: true, domain: 'example.com' });
+    expect([store.expire, store.secure, store.domain]).to.deep.equal([60, true, 'example.com']);
+  });
+
+  it('that can not be meant are refused', () => {
+    for (const options of [
+      null,
+      'secret',
+      { expire: 0 },
+      { expire: Number.NaN },
+      { secure: 1 },
+      { domain: 'a;b' },
+      { keys: [] },
+    ]) {
+      const error = errorOf(SECRET, options);
+      expect(error, inspect(options)).to.be.an.instanceOf(OptionError);
+      expect(error.code).to.equal('WSESSION_OPTION');
+    }
+    expect(errorOf(SECRET, { expires: 60 }).message).to.match(
+      /"expires" of CookieStore.*expire, secure, domain/,
+    );
+  });
+
+  it('need a secret that is one: a string or bytes, or several', () => {
+    for (const [secrets, message] of [
+      [undefined, /^The secret of CookieStore is undefined, but it takes a string/],
+      [null, /^The secret of CookieStore is null/],
+      ['', /^The secret of CookieStore is an empty string/],
+      [new Uint8Array(0), /^The secret of CookieStore is an object \(Uint8Array\)/],
+      [[], /^The list of secrets of CookieStore is a list of 0, but it takes at least one/],
+      [[''], /^The secret of CookieStore is an empty string/],
+      [[SECRET, ''], /^Secret 2 of CookieStore is an empty string/],
+      [[undefined, SECRET], /^Secret 1 of CookieStore is undefined/],
+      [[[SECRET]], /^The secret of CookieStore is a list of 1/],
+      [() => SECRET, /^The secret of CookieStore is a function/],
+      [true, /^The secret of CookieStore is an object \(Boolean\)/],
+    ] as const) {
+      const error = errorOf(secrets);
+      expect(error, inspect(secrets)).to.be.an.instanceOf(OptionError);
+      expect(error.message).to.match(message);
+    }
+  });
+
+  it('are never shown by an error', () => {
+    for (const [args, secret] of [
+      [[{ secret: SECRET }], SECRET],
+      [[[SECRET, '']], SECRET],
+      [[SECRET, { secure: 'yes' }], SECRET],
+      [[SECRET, SECRET], SECRET],
+      [[SECRET, { secret: SECRET }], SECRET],
+      [[987654321], '987654321'],
+      [[987654321n], '987654321'],
+      [[[SECRET, 987654321]], '987654321'],
+      [[Symbol('987654321')], '987654321'],
+    ] as const) {
+      expect(inspect(errorOf(...args)).split('\n')[0], inspect(args)).not.to.include(secret);
+    }
+  });
+
+  it('are not shown by the store, nor is a key', () => {
+    const store = new CookieStore([SECRET, OTHER_SECRET]);
+    const shown = inspect(store, { depth: null, showHidden: true }) + JSON.stringify(store);
+    const key = masterKeyOf(SECRET);
+    for (const part of [
+      SECRET,
+      OTHER_SECRET,
+      key.toString('hex'),
+      key.toString('base64'),
+      inspect(key).slice(8, 40),
+    ])
+      expect(shown).not.to.include(part);
+  });
+
+  it('take a string as its UTF-8 bytes', () => {
+    const store = new CookieStore(SECRET);
+    const bytes = new CookieStore(new Uint8Array(Buffer.from(SECRET)));
+    expect(bytes.load(create(store), call)?.entries.get('a')).to.equal('1');
+  });
+
+  it('take several secrets: the first seals, each opens', () => {
+    const [old, both, latest] = [
+      new CookieStore(OTHER_SECRET),
+      new CookieStore([SECRET, OTHER_SECRET]),
+      new CookieStore([SECRET]),
+    ];
+    const record = recordOf({ a: '1' });
+    const token = create(old, record);
+    expect(both.load(token, call)).to.deep.equal(record);
+    expect(latest.load(token, call)).to.equal(undefined);
+    expect(latest.load(create(both, record), call)).to.deep.equal(record);
+    expect(old.load(create(both, record), call)).to.equal(undefined);
+  });
+
+  it('derive the key once for each secret, however many stores there are', () => {
+    const secrets: Secret[] = ['a secret that no other test has, 32 bytes', SECRET];
+    const scrypt = sinon.spy(crypto, 'scryptSync');
+    syncBuiltinESMExports();
+    try {
+      for (let i = 0; i < 3; i++) new CookieStore(secrets);
+      expect(scrypt.callCount).to.be.at.most(2).and.at.least(1);
+      scrypt.resetHistory();
+      new CookieStore(secrets);
+      expect(scrypt.callCount).to.equal(0);
+    } finally {
+      scrypt.restore();
+      syncBuiltinESMExports();
+    }
+  });
+
+  it('warn of a short secret, once in a process, and do not show it', async () => {
+    const script = `
+      import { CookieStore } from '@koa-wsession/store-cookie';
+      process.on('warning', ({ name, code, message }) => console.log(JSON.stringify({ name, code, message })));
+      new CookieStore('${'x'.repeat(32)}');
+      new CookieStore('${'ä'.repeat(16)}');
+      await new Promise(setImmediate);
+      console.log('"quiet so far"');
+      new CookieStore(['${'x'.repeat(32)}', '${'y'.repeat(31)}']);
+      new CookieStore('${'z'.repeat(31)}');
+    `;
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--no-warnings', '--input-type=module', '--eval', script],
+      { cwd: new URL('..', import.meta.url) },
+    );
+    const warnings = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(warnings).to.have.length(2);
+    expect(warnings[0]).to.equal('quiet so far');
+    expect(warnings[1]).to.include({ name: 'SecurityWarning', code: 'WSESSION_SHORT_SECRET' });
+    expect(warnings[1].message).to.include('openssl rand -base64 32').and.not.include('yyy');
+  });
+
+  it('can be used by session()', () => {
+    expect(session(new CookieStore(SECRET))).to.be.a('function');
+  });
+});
