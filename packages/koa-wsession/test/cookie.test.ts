@@ -1,0 +1,243 @@
+import { createHash } from 'node:crypto';
+import { expect } from 'chai';
+import { MemoryStore } from 'koa-wsession/memory';
+import {
+  asStore,
+  createSite,
+  inRequest,
+  OpenStore,
+  recordOf,
+  SOME_COOKIE,
+  stubStore,
+  tidy,
+} from './helpers.js';
+
+/** The addresses that were asked for, for a Cookie header. */
+async function asked(cookie: string, name = 'wsession'): Promise<string[]> {
+  const store = stubStore();
+  store.load.returns(undefined);
+  const { status, setCookie } = await inRequest((ctx) => void ctx.session.a, {
+    store: asStore(store),
+    cookie,
+    name,
+  });
+  expect([status, setCookie]).to.deep.equal([200, []]);
+  return store.load.args.map(([key]) => key);
+}
+
+function addressOf(name: string, id: string): string {
+  return createHash('sha256').update(`${name}\0${id}`).digest('base64url');
+}
+
+const id = (letter: string) => letter.repeat(32);
+
+describe('the cookie', () => {
+  afterEach(tidy);
+
+  it('is found among others, wherever it stands', async () => {
+    const expected = [addressOf('wsession', id('A'))];
+    for (const header of [
+      `wsession=${id('A')}`,
+      `a=1; wsession=${id('A')}; b=2`,
+      `a=1;wsession=${id('A')};b=2`,
+      `  wsession=${id('A')} ;`,
+      `a=1; \t wsession=${id('A')}\t`,
+      `;;wsession=${id('A')};;`,
+      `a; wsession=${id('A')}`,
+      `a="x; wsession=${id('A')}`,
+    ])
+      expect(await asked(header), header).to.deep.equal(expected);
+  });
+
+  it('is not what only looks alike', async () => {
+    for (const header of [
+      `xwsession=${id('A')}`,
+      `x-wsession=${id('A')}`,
+      `x wsession=${id('A')}`,
+      `wsession2=${id('A')}`,
+      `wsession =${id('A')}`,
+      `a=wsession=${id('A')}`,
+      `WSESSION=${id('A')}`,
+      `wsession%3D${id('A')}`,
+      `wsession="${id('A')}"`,
+      `wsession=${id('A').slice(1)}`,
+      `wsession=${id('A')}A`,
+      `wsession=${id('A')}.`,
+      `wsession=${id('A')} x`,
+      `wsession=${id('+')}`,
+      `wsession=${id('/')}`,
+      'wsession=',
+      'wsession',
+      '=',
+      '',
+    ])
+      expect(await asked(header), header).to.deep.equal([]);
+  });
+
+  it('may have any name that a cookie may have', async () => {
+    for (const name of ['a', '.*', '$&', 'a.b', '__Secure', 'x|y^z']) {
+      expect(await asked(`${name}=${id('A')}`, name), name).to.deep.equal([addressOf(name, id('A'))]);
+    }
+    expect(await asked(`aa=${id('B')}; a=${id('A')}; aaa=${id('C')}`, 'a')).to.deep.equal([
+      addressOf('a', id('A')),
+    ]);
+  });
+
+  it('that comes several times is tried in order, at most eight of them', async () => {
+    const letters = 'ABCDEFGHIJ'.split('');
+    const header = letters.map((letter) => `wsession=${id(letter)}`).join('; ');
+    expect(await asked(header)).to.deep.equal(letters.slice(0, 8).map((it) => addressOf('wsession', id(it))));
+  });
+
+  it('that comes several times counts from the first that leads to a session', async () => {
+    for (const seals of [false, true]) {
+      const store = seals ? new OpenStore() : new MemoryStore();
+      const { visitor } = await createSite(
+        { '/': (ctx) => void (ctx.session.user = ctx.query.name), '/get': (ctx) => ctx.session.user ?? null },
+        { store },
+      );
+      const cookies: string[] = [];
+      for (const name of ['ada', 'bob']) {
+        const client = visitor();
+        await client.get(`/?name=${name}`);
+        cookies.push(client.cookie);
+      }
+      const reader = visitor();
+      const get = async (...parts: string[]) =>
+        (await reader.get('/get', { headers: { cookie: parts.join('; ') } })).json();
+      expect(await get(SOME_COOKIE, 'wsession=x', ...cookies)).to.equal('ada');
+      expect(await get(SOME_COOKIE, ...cookies.reverse())).to.equal('bob');
+      expect(await get(...Array(8).fill('wsession=x'), ...cookies)).to.equal(null);
+    }
+  });
+
+  it('larger than any browser keeps does not count', async () => {
+    const store = new OpenStore();
+    const { visitor } = await createSite({ '/': (ctx) => void ctx.session.a }, { store });
+    for (const [length, calls] of [
+      [4096 - 'wsession'.length, ['load']],
+      [4097 - 'wsession'.length, []],
+      [15_000, []],
+    ] as const) {
+      store.calls.length = 0;
+      await visitor().get('/', { headers: { cookie: `wsession=${'A'.repeat(length)}` } });
+      expect(store.calls).to.deep.equal(calls);
+    }
+  });
+
+  it('in a header as large as can be sent costs little', async () => {
+    const { visitor } = await createSite({ '/': (ctx) => ctx.session.a ?? null }, { name: 'a' });
+    for (const header of [
+      'a'.repeat(15_000),
+      ' '.repeat(15_000),
+      `a${' '.repeat(7)}`.repeat(1800),
+      'a;'.repeat(7500),
+    ]) {
+      const start = performance.now();
+      expect((await visitor().get('/', { headers: { cookie: `x=1;${header}` } })).status).to.equal(200);
+      expect(performance.now() - start).to.be.lessThan(200);
+    }
+  });
+});
+
+describe('the id', () => {
+  afterEach(tidy);
+
+  it('is 192 random bits, made here, and new for each session', async () => {
+    const { visitor } = await createSite({ '/': (ctx) => void (ctx.session.a = 1) });
+    const ids = new Set<string>();
+    const bits = new Set<string>();
+    for (let i = 0; i < 200; i++) {
+      const client = visitor();
+      client.jar.set('wsession', id('A')); // never taken over
+      await client.get('/');
+      const made = String(client.jar.get('wsession'));
+      expect(made).to.match(/^[\w-]{32}$/);
+      expect(Buffer.from(made, 'base64url')).to.have.length(24);
+      ids.add(made);
+      for (const [at, letter] of [...made].entries()) bits.add(`${at}${letter}`);
+    }
+    expect(ids.size).to.equal(200);
+    expect(ids.has(id('A'))).to.equal(false);
+    expect(bits.size).to.be.greaterThan(32 * 50); // each of 64 letters at each place, nearly
+  });
+
+  it('never reaches the store, which gets a hash over name and id', async () => {
+    const store = stubStore();
+    const { visitor } = await createSite(
+      {
+        '/': (ctx) => void (ctx.session.a = 1),
+        '/more': async (ctx) => {
+          ctx.session.b = 1;
+          await ctx.session.update('n', (n) => n + 1);
+          await ctx.session.regenerate();
+          await ctx.session.destroy();
+        },
+      },
+      { store: asStore(store), name: 'mine', keys: ['key'] },
+    );
+    const client = visitor();
+    await client.get('/');
+    const [made] = String(client.jar.get('mine')).split('.');
+    expect(store.create.firstCall.args[0]).to.equal(addressOf('mine', String(made)));
+    await client.get('/more');
+    const given = [store.load, store.create, store.update, store.destroy].flatMap(
+      ({ args }) => args as unknown[][],
+    );
+    expect(given.length).to.be.greaterThan(4);
+    for (const args of given) {
+      const text = JSON.stringify(args, (_, it) => (it instanceof Map ? [...it] : it));
+      expect(text).to.not.include(made);
+      expect(args[0]).to.match(/^[\w-]{43}$/);
+    }
+  });
+
+  it('that is hostile never reaches the store in any form but a hash', async () => {
+    for (const value of [
+      '../../etc/passwd',
+      '%2e%2e%2f',
+      '..',
+      'a/b',
+      '__proto__',
+      '*',
+      'con',
+      `${id('A')}\\0`,
+    ]) {
+      expect(await asked(`wsession=${value}`), value).to.deep.equal([]);
+    }
+  });
+});
+
+describe('a session that is over', () => {
+  afterEach(tidy);
+
+  it('is none, also where the store brings it back', async () => {
+    const now = Date.now();
+    for (const [record, options, alive] of [
+      [{ ...recordOf({ n: '1' }), expiresAt: now - 1 }, {}, false],
+      [{ ...recordOf({ n: '1' }), expiresAt: now + 60_000 }, {}, true],
+      [recordOf({ n: '1' }, now - 10_000), { absoluteTimeout: 10 }, false],
+      [recordOf({ n: '1' }, now - 10_000), { absoluteTimeout: 60 }, true],
+    ] as const) {
+      const store = stubStore();
+      store.load.returns(record);
+      const { body } = await inRequest((ctx) => [ctx.session.n ?? null, ctx.session.isNew], {
+        store: asStore(store),
+        cookie: SOME_COOKIE,
+        ...options,
+      });
+      expect(JSON.parse(body)).to.deep.equal(alive ? [1, false] : [null, true]);
+    }
+  });
+
+  it('makes room for a new one, with an id of its own', async () => {
+    const store = stubStore();
+    store.load.returns({ ...recordOf({ n: '1' }), expiresAt: Date.now() - 1 });
+    const { setCookie } = await inRequest((ctx) => void (ctx.session.a = 1), {
+      store: asStore(store),
+      cookie: SOME_COOKIE,
+    });
+    expect(store.create.firstCall.args[0]).to.not.equal(store.load.firstCall.args[0]);
+    expect(setCookie[0]).to.not.include(SOME_COOKIE);
+  });
+});

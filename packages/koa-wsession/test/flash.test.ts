@@ -1,0 +1,146 @@
+import { expect } from 'chai';
+import type Koa from 'koa';
+import { MemoryStore } from 'koa-wsession/memory';
+import { asStore, createSite, inRequest, observe, SOME_COOKIE, stubStore, tidy } from './helpers.js';
+
+describe('flash(key, value)', () => {
+  afterEach(tidy);
+
+  it('is there on the next request, once, in value and type', async () => {
+    const messages = [0, '', false, null, 'text', 1n, new Date(5), new Map([['a', new Set([1])]]), [1, [2]]];
+    const seen: unknown[] = [];
+    const { visitor } = await createSite({
+      '/set': (ctx) => {
+        for (const [i, message] of messages.entries()) ctx.session.flash(`m${i}`, message);
+      },
+      '/get': (ctx) => void seen.push(messages.map((_, i) => ctx.session.flash(`m${i}`))),
+    });
+    const ada = visitor();
+    for (const path of ['/set', '/get', '/get']) await ada.get(path);
+    expect(seen).to.deep.equal([messages, messages.map(() => undefined)]);
+  });
+
+  it('can be taken in the same request, and set again: the last counts', async () => {
+    const { visitor } = await createSite({
+      '/': (ctx) => {
+        const { session } = ctx;
+        session.flash('note', 'first');
+        const taken = session.flash('note');
+        session.flash('note', 'second');
+        session.flash('note', 'third');
+        return [taken, session.flash('other') ?? null];
+      },
+      '/get': (ctx) => ctx.session.flash('note'),
+    });
+    const ada = visitor();
+    expect((await ada.get('/')).json()).to.deep.equal(['first', null]);
+    expect((await ada.get('/get')).json()).to.equal('third');
+  });
+
+  it('with undefined leaves undefined, which is no reading', async () => {
+    const store = stubStore();
+    await inRequest((ctx) => ctx.session.flash('note', undefined), {
+      store: asStore(store),
+      cookie: SOME_COOKIE,
+    });
+    expect([...store.update.firstCall.args[1].set.values()]).to.deep.equal(['~-1']);
+  });
+
+  it('is no key, whatever its name', async () => {
+    const { visitor } = await createSite({
+      '/': (ctx) => {
+        const { session } = ctx;
+        for (const key of ['user', '__proto__', '', '\0', 'flash:user']) {
+          session[key] = `data of ${key}`;
+          session.flash(key, `message of ${key}`);
+        }
+      },
+      '/get': (ctx) => [Object.keys(ctx.session).length, ctx.session.user, 'user' in ctx.session],
+      '/take': (ctx) => ['user', '__proto__', '', '\0', 'flash:user'].map((key) => ctx.session.flash(key)),
+    });
+    const ada = visitor();
+    await ada.get('/');
+    expect((await ada.get('/get')).json()).to.deep.equal([5, 'data of user', true]);
+    expect((await ada.get('/take')).json()).to.deep.equal(
+      ['user', '__proto__', '', '\0', 'flash:user'].map((key) => `message of ${key}`),
+    );
+    expect((await ada.get('/get')).json()).to.deep.equal([5, 'data of user', true]);
+  });
+
+  it('makes a session for a new visitor', async () => {
+    const { setCookie } = await inRequest((ctx) => ctx.session.flash('note', 'x'));
+    expect(setCookie).to.have.length(1);
+  });
+
+  it('survives ctx.session = {…} and regenerate(), and ends with the session', async () => {
+    const { visitor } = await createSite({
+      '/': (ctx) => ctx.session.flash('note', 'x'),
+      '/replace': (ctx) => void (ctx.session = { a: 1 }),
+      '/regenerate': (ctx) => ctx.session.regenerate(),
+      '/get': (ctx) => ctx.session.flash('note') ?? null,
+      '/end': (ctx) => {
+        ctx.session = null;
+        return ctx.session.flash('note') ?? null;
+      },
+    });
+    const ada = visitor();
+    for (const path of ['/', '/replace', '/regenerate']) await ada.get(path);
+    expect((await ada.get('/get')).json()).to.equal('x');
+    await ada.get('/');
+    expect((await ada.get('/end')).json()).to.equal(null);
+  });
+
+  it('is delivered after an error, and a redirect', async () => {
+    const { visitor } = await createSite({
+      '/fail': (ctx) => {
+        ctx.session.flash('note', 'wrong password');
+        ctx.throw(401);
+      },
+      '/redirect': (ctx) => {
+        ctx.session.flash('note', 'saved');
+        ctx.redirect('/get');
+      },
+      '/get': (ctx) => ctx.session.flash('note') ?? null,
+    });
+    const ada = visitor();
+    expect((await ada.get('/fail')).status).to.equal(401);
+    expect((await ada.get('/get')).json()).to.equal('wrong password');
+    expect((await ada.get('/redirect')).status).to.equal(302);
+    expect((await ada.get('/get')).json()).to.equal('saved');
+  });
+});
+
+describe('flash(key)', () => {
+  afterEach(tidy);
+
+  const handlers = {
+    '/': (ctx: Koa.Context) => void (ctx.session.a = 1),
+    '/get': (ctx: Koa.Context) => ctx.session.flash('note') ?? null,
+  };
+
+  it('where there is none writes nothing', async () => {
+    const store = new MemoryStore();
+    const { visitor } = await createSite(handlers, { store });
+    const ada = visitor();
+    await ada.get('/');
+    const order = observe(store);
+    expect((await ada.get('/get')).setCookie).to.deep.equal([]);
+    expect(order).to.deep.equal([]);
+  });
+
+  it('removes the message from the store', async () => {
+    const store = stubStore();
+    store.load.callsFake(() => ({
+      entries: new Map([['\0flash:note', '"x"']]),
+      createdAt: Date.now(),
+      expiresAt: Date.now() + 5000,
+    }));
+    const { body } = await inRequest((ctx) => ctx.session.flash('note'), {
+      store: asStore(store),
+      cookie: SOME_COOKIE,
+    });
+    expect(body).to.equal('"x"');
+    const { set, delete: removed } = store.update.firstCall.args[1];
+    expect([set.size, removed]).to.deep.equal([0, ['\0flash:note']]);
+  });
+});
