@@ -17,12 +17,16 @@ export function ask<T>(
     () => {
       try {
         const answer = operation(store, { name, deadline: performance.now() + timeout });
-        return answer instanceof Promise ? within(timeout, answer) : answer;
+        return isPromise(answer) ? within(timeout, answer) : answer;
       } catch (error) {
         throw toUnavailable(error);
       }
     },
   );
+}
+
+export function isPromise<T>(answer: Awaitable<T>): answer is Promise<T> {
+  return typeof (answer as { then?: unknown } | undefined)?.then === 'function';
 }
 
 /** What stands for a session in events: its address, which is a hash already, or a hash of the token. */
@@ -36,11 +40,20 @@ function within<T>(timeout: number, answer: Promise<T>): Promise<T> {
       () => reject(new UnavailableError(`The session store didn't answer within ${timeout} ms.`)),
       timeout,
     );
-    answer.then(resolve, (error) => reject(toUnavailable(error))).finally(() => clearTimeout(timer));
+    answer.then(
+      (it) => {
+        clearTimeout(timer);
+        resolve(it);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(toUnavailable(error));
+      },
+    );
   });
 }
 
 function toUnavailable(error: unknown): UnavailableError {
-  const problem = error instanceof Error ? error.message : String(error);
+  const problem = error instanceof Error ? error.message : 'it threw what is no error';
   return new UnavailableError(`The session store failed: ${problem}.`, error);
 }

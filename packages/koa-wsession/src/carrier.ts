@@ -22,18 +22,40 @@ export const NO_RESPONSE: Carrier = {
 };
 
 /**
- * Hands tokens over in a response's headers. They survive errors: Koa strips every header when it answers one, and so
- * ours are put back at the last moment, when the response ends.
+ * Hands tokens over in a response's headers, and says what the response depends on. Koa strips every header when it
+ * answers an error, and a handler may set one of its own over ours: so they are put back when the session is stored, and
+ * at the last moment, when the response ends.
  */
 export class ResponseCarrier implements Carrier {
   readonly #response: ServerResponse;
   readonly #transport: Transport;
+  /** The request's headers that the session was looked for in. */
+  readonly #vary: readonly string[];
   #value: string | undefined;
-  #guarded = false;
 
-  constructor(response: ServerResponse, transport: Transport) {
+  constructor(response: ServerResponse, transport: Transport, vary: readonly string[]) {
     this.#response = response;
     this.#transport = transport;
+    this.#vary = vary;
+  }
+
+  /** The session is used from here on. */
+  begin(): void {
+    this.restore();
+    const response = this.#response;
+    const { end } = response;
+    response.end = ((...args: Parameters<typeof end>) => {
+      response.end = end;
+      this.restore();
+      return end.apply(response, args);
+    }) as typeof end;
+  }
+
+  /** Puts our headers where they are missing. */
+  restore(): void {
+    if (this.#response.headersSent) return;
+    for (const header of this.#vary) addVary(this.#response, header);
+    if (this.#value !== undefined && !this.#current().includes(this.#value)) this.#put(this.#value);
   }
 
   refusal(keys: readonly string[]): SessionError | undefined {
@@ -47,7 +69,7 @@ export class ResponseCarrier implements Carrier {
   ): void {
     const { requestHeader, limit, overhead } = this.#transport;
     const bytes = token.length + overhead;
-    if (bytes > limit) throw new CookieSizeError(requestHeader, bytes, limit, sizes());
+    if (bytes > limit) throw new CookieSizeError(bytes, limit, sizes(), requestHeader);
     this.#put(this.#transport.write(token, maxAge));
   }
 
@@ -66,24 +88,9 @@ export class ResponseCarrier implements Carrier {
     if (value !== undefined) others.push(value);
     if (others.length > 0) this.#response.setHeader(responseHeader, others);
     else this.#response.removeHeader(responseHeader);
-    if (value === undefined) return;
-    if (!this.#response.hasHeader('Cache-Control')) this.#response.setHeader('Cache-Control', 'no-store');
-    this.#guard();
-  }
-
-  #guard(): void {
-    if (this.#guarded) return;
-    this.#guarded = true;
-    const response = this.#response;
-    const { end } = response;
-    response.end = ((...args: Parameters<typeof end>) => {
-      response.end = end;
-      if (this.#value !== undefined && !response.headersSent && !this.#current().includes(this.#value)) {
-        addVary(response, this.#transport.requestHeader);
-        this.#put(this.#value);
-      }
-      return end.apply(response, args);
-    }) as typeof end;
+    if (value !== undefined && !this.#response.hasHeader('Cache-Control')) {
+      this.#response.setHeader('Cache-Control', 'no-store');
+    }
   }
 
   #current(): string[] {
@@ -93,8 +100,7 @@ export class ResponseCarrier implements Carrier {
 }
 
 /** Says that the response depends on the request's header, for caches. */
-export function addVary(response: ServerResponse, header: string): void {
-  if (response.headersSent) return;
+function addVary(response: ServerResponse, header: string): void {
   const vary = response.getHeader('Vary');
   if (vary === undefined) {
     response.setHeader('Vary', header);

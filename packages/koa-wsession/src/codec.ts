@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { parse, stringify } from 'devalue';
 import { ValueError } from './errors.js';
 
@@ -105,9 +106,9 @@ class Walk {
         this.#areJsonProperties(value as Record<string, unknown>);
         return false;
       case Array.prototype:
-        return this.#areJsonItems(value as unknown[]);
+        return Array.isArray(value) ? this.#areJsonItems(value) : this.#refuse('only looks like an array');
       case Map.prototype:
-        this.#refuseProperties(value);
+        this.#refuseUnlessBare(value, types.isMap(value));
         for (const [key, item] of value as Map<unknown, unknown>) {
           const name =
             typeof key === 'string' ? JSON.stringify(key) : typeof key === 'number' ? key : typeof key;
@@ -116,16 +117,17 @@ class Walk {
         }
         return false;
       case Set.prototype: {
-        this.#refuseProperties(value);
+        this.#refuseUnlessBare(value, types.isSet(value));
         let index = 0;
         for (const item of value as Set<unknown>) this.#at({ step: `.values(${index++})` }, item);
         return false;
       }
       case Date.prototype:
-        this.#refuseProperties(value);
+        this.#refuseUnlessBare(value, types.isDate(value));
         return false;
       case Uint8Array.prototype:
       case Buffer.prototype:
+        this.#refuseUnlessBare(value, isBytes(value));
         return false;
       default:
         return this.#refuse(`is an instance of ${nameOfClass(value)}`);
@@ -141,17 +143,20 @@ class Walk {
   }
 
   #areJsonItems(value: unknown[]): boolean {
-    const own = Object.keys(value).length; // tells holes, and properties that aren't items
-    let items = 0;
+    // Own keys tell holes, and properties that aren't items; by them, a sparse array costs no more than it holds.
+    const keys = Object.keys(value);
     let json = true;
-    for (let i = 0; i < value.length && items < own; i++) {
-      if (value[i] === undefined && !(i in value)) continue;
-      items++;
-      json = this.#at(i, value[i]) && json;
+    for (const [at, key] of keys.entries()) {
+      const index = Number(key);
+      // (Items come first and in order, so that the first that is none is the first at which this fails.)
+      if (!(index >= at && index < value.length && String(index) === key)) {
+        this.#refuse('is an array with properties of its own');
+      }
+      json = this.#at(index, value[index]) && json;
     }
-    if (own > items || Object.getOwnPropertySymbols(value).length > 0)
+    if (Object.getOwnPropertySymbols(value).length > 0)
       this.#refuse('is an array with properties of its own');
-    return json && items === value.length;
+    return json && keys.length === value.length;
   }
 
   #at(step: number | string | { step: string }, value: unknown): boolean {
@@ -161,9 +166,12 @@ class Walk {
     return json;
   }
 
-  #refuseProperties(value: object): void {
-    if (Reflect.ownKeys(value).length > 0)
-      this.#refuse(`is a ${nameOfClass(value)} with properties of its own`);
+  /** What is kept by its inner content alone has to be real, and to have no properties beside that. */
+  #refuseUnlessBare(value: object, isReal: boolean): void {
+    const inner = isBytes(value) ? value.length : 0;
+    if (!isReal || Reflect.ownKeys(value).length > inner) {
+      this.#refuse(`is a ${nameOfClass(value)} with properties of its own, or only looks like one`);
+    }
   }
 
   #refuse(problem: string): never {

@@ -10,29 +10,12 @@ import {
   toUserKey,
   UPDATED_KEY,
 } from './entries.js';
-import { GoneError, InsecureError, LateError, type UnavailableError } from './errors.js';
-import { announce, type RejectionReason, type SessionEventName, type TracedCall } from './events.js';
+import { GoneError, InsecureError, LateError, UnavailableError } from './errors.js';
+import { announce, type SessionEventName, type TracedCall } from './events.js';
+import type { Found, Place } from './lookup.js';
 import type { Settings } from './options.js';
-import type { Awaitable, Call, Changes, Entries, None, SessionRecord, Store, Updated } from './store.js';
-import { addressOf, newId, type Signer, signId, verifyId } from './token.js';
-
-/** Where a session is: the key under which its store knows it, and the id that leads there unless the key is a token. */
-interface Place {
-  readonly id: string | undefined;
-  readonly key: string;
-}
-
-interface Found {
-  readonly place: Place;
-  readonly record: SessionRecord;
-}
-
-/** The record behind a session, as far as this request needs to know it. */
-interface Held {
-  readonly place: Place;
-  readonly createdAt: number;
-  readonly expiresAt: number;
-}
+import type { Awaitable, Call, Changes, Entries, Store, Updated } from './store.js';
+import { addressOf, newId, type Signer, signId } from './token.js';
 
 /** How a session is opened, beside its settings. */
 export interface Opening {
@@ -45,97 +28,77 @@ export interface Opening {
   readonly onLate: (error: unknown) => void;
 }
 
-/** Opens the session of the first of these tokens that has one, else a new one. Synchronous where the store is. */
-export function openSession(opening: Opening, tokens: readonly string[]): Awaitable<Lifecycle> {
-  if (opening.insecure) return new Lifecycle(opening, undefined);
-  const answer = find(opening, tokens, 0);
-  return answer instanceof Promise
-    ? answer.then((it) => new Lifecycle(opening, it))
-    : new Lifecycle(opening, answer);
+/** The record behind a session, as far as this request needs to know it. */
+interface Held {
+  readonly place: Place;
+  readonly createdAt: number;
+  readonly expiresAt: number;
 }
 
-function find(opening: Opening, tokens: readonly string[], from: number): Awaitable<Found | undefined> {
-  for (let i = from; i < tokens.length; i++) {
-    const answer = lookUp(opening, tokens[i] as string);
-    if (answer instanceof Promise) return answer.then((it) => it ?? find(opening, tokens, i + 1));
-    if (answer) return answer;
+/** One session from its first sight to its end. A request has another one once it ended the one it came with. */
+class Incarnation {
+  readonly entries: TrackedEntries;
+  /** `undefined` while there is no record. */
+  held: Held | undefined;
+  /** The record that turned out to be unreadable: its visitor is an anonymous one. */
+  unreadable: Held | undefined;
+  /** Another request ended it. */
+  gone: GoneError | undefined;
+  /** `due`: the expiration is to be reset even if nothing changed. */
+  renewal: 'none' | 'due' | 'done' = 'none';
+
+  constructor(found: Found | undefined) {
+    this.held = found && {
+      place: found.place,
+      createdAt: found.record.createdAt,
+      expiresAt: found.record.expiresAt,
+    };
+    this.entries = new TrackedEntries(found?.record.entries, () => {
+      this.unreadable = this.held;
+      this.held = undefined;
+      this.entries.reset();
+    });
+    if (this.entries.has(EXPIRE_KEY)) this.entries.get(EXPIRE_KEY); // needed in any case, so it is read while nothing began
   }
-  return undefined;
 }
-
-function lookUp({ settings, signer }: Opening, token: string): Awaitable<Found | undefined> {
-  const reject = (reason: RejectionReason): undefined => {
-    const message = () => ({ name: settings.name, session: addressOf(settings.name, token), reason });
-    if (reason === 'expired') announce('expired', message);
-    announce('rejected', message);
-  };
-  const place = locate(settings, signer, token);
-  if (typeof place === 'string') return reject(place);
-
-  const receive = (record: SessionRecord | None): Found | undefined => {
-    if (typeof record !== 'object') return reject(record ?? 'unknown');
-    const end = Math.min(record.expiresAt, record.createdAt + settings.absoluteTimeout);
-    return Date.now() < end ? { place, record } : reject('expired');
-  };
-  const answer = ask(settings, 'load', place.key, (store, call) => store.load(place.key, call));
-  return answer instanceof Promise ? answer.then(receive) : receive(answer);
-}
-
-/** Where a visitor's token leads, or why it can't be a token of ours. */
-function locate(
-  { store, name }: Settings,
-  signer: Signer | undefined,
-  token: string,
-): Place | RejectionReason {
-  if (token.length > MAX_TOKEN) return 'oversized';
-  if (store.capabilities.seals) return { id: undefined, key: token };
-  const verified = verifyId(name, token, signer);
-  return 'id' in verified ? { id: verified.id, key: addressOf(name, verified.id) } : verified.reason;
-}
-
-/** More than any transport carries. */
-const MAX_TOKEN = 8192;
 
 /**
  * One session through one request: what its members do, and the decision at the end.
  *
  * It knows no request and no response, so it serves wherever a token comes from. Its steps run one at a time, in the
- * order in which they were asked for.
+ * order in which they were asked for, each on the session that there was when it was asked for.
  */
 export class Lifecycle {
-  readonly entries: TrackedEntries;
   readonly #opening: Opening;
-  /** `undefined` while there is no record. */
-  #held: Held | undefined;
-  /** Keys that the handler ended, still to be ended in the store. */
-  readonly #condemned: string[] = [];
-  /** `due`: the expiration is to be reset even if nothing changed. */
-  #renewal: 'none' | 'due' | 'done' = 'none';
-  /** Why the last call to the store failed. */
-  #failure: UnavailableError | GoneError | undefined;
+  #current: Incarnation;
+  /** Ended by the handler, and still to be ended in the store. */
+  readonly #condemned: Incarnation[] = [];
+  /** The last call to the store failed. */
+  #outage: UnavailableError | undefined;
   #tail: Promise<unknown> = Promise.resolve();
   #finished = false;
+  #watching = false;
+  /** What was reported as too late, by key. */
+  readonly #reported: Map<string, string | undefined> = new Map();
   /** Marks of the messages that were taken. */
   readonly #claimed: string[] = [];
-  #watching = false;
 
   constructor(opening: Opening, found: Found | undefined) {
     this.#opening = opening;
-    this.#held = found && {
-      place: found.place,
-      createdAt: found.record.createdAt,
-      expiresAt: found.record.expiresAt,
-    };
-    this.entries = new TrackedEntries(found?.record.entries, () => this.#discard());
+    this.#current = new Incarnation(found);
+  }
+
+  get entries(): TrackedEntries {
+    return this.#current.entries;
+  }
+
+  get isNew(): boolean {
+    return this.#current.held === undefined;
   }
 
   /** The key of the record, while there is one. */
   get key(): string | undefined {
-    return this.#held?.place.key;
-  }
-
-  get isNew(): boolean {
-    return this.#held === undefined;
+    return this.#current.held?.place.key;
   }
 
   /** Comes before every write: may there be one, and will it still be stored? */
@@ -146,13 +109,13 @@ export class Lifecycle {
 
   /** `ctx.session = null`: ends this session; what is assigned afterwards belongs to a new one. */
   end(): void {
-    if (this.#held) this.#condemned.push(this.#held.place.key);
-    this.#held = undefined;
-    this.entries.reset(true);
+    this.#condemned.push(this.#current);
+    this.#current = new Incarnation(undefined);
+    if (this.#finished) this.watchForLateChanges();
   }
 
   save(): Promise<void> {
-    return this.#inTurn(() => this.#commit());
+    return this.#inTurn((it) => this.#commit(it));
   }
 
   destroy(): Promise<void> {
@@ -163,85 +126,107 @@ export class Lifecycle {
   expireIn(seconds: number): void {
     this.beforeWrite();
     this.entries.set(EXPIRE_KEY, seconds);
-    this.#renewal = 'due';
+    this.#current.renewal = 'due';
   }
 
-  /** Compare and set, together with whatever else is to be stored; again from the value that is there on a conflict. */
+  /**
+   * Compare and set, together with whatever else is to be stored; again from the value that is there on a conflict.
+   * `change` gets a copy, so that a change in place that comes to nothing leaves no trace.
+   */
   update(key: string, change: (value: unknown) => unknown): Promise<unknown> {
-    this.beforeWrite();
-    return this.#inTurn(async () => {
-      await this.#execute();
+    return this.#inTurn(async (it) => {
+      this.beforeWrite();
+      if (it === this.#current) await this.#execute();
       for (;;) {
-        const pending = this.entries.changes() ?? NO_CHANGES;
-        const assigned = pending.set.has(key) || pending.delete.includes(key);
-        const value = await change(this.entries.get(key));
-        if (!this.#held) {
-          this.entries.set(key, value);
-          await this.#commit();
-          return value;
-        }
-        const expected = this.entries.baseline(key);
-        const text = encode(value, toUserKey(key));
-        if (text === expected && pending === NO_CHANGES) return value;
+        const before = it.entries.text(key);
+        const text = encode(await change(it.entries.decode(before)), toUserKey(key));
+        const expected = it.entries.baseline(key);
+        const pending = it.entries.changes();
+        if (text === expected && !pending) return it.entries.get(key);
+
         const changes = {
-          set: new Map([...pending.set, [key, text]]),
-          delete: pending.delete.filter((removed) => removed !== key),
+          set: new Map([...(pending?.set ?? []), [key, text]]),
+          delete: pending?.delete.filter((removed) => removed !== key) ?? [],
         };
-        // What this request assigned to the key is what it counts on from, whatever others did.
-        const answer = await this.#store(changes, assigned ? undefined : { key, value: expected });
-        if (answer.outcome === 'updated') {
-          this.entries.adopt(only(key, text));
-          return this.entries.get(key);
+        if (!it.held) {
+          await this.#create(it, changes, Date.now());
+          it.entries.overwrite(key, text, before);
+          return it.entries.get(key);
         }
-        this.entries.adopt(only(key, answer.actual));
+        // What this request assigned to the key is what it counts on from, whatever others did to it.
+        const answer = await this.#store(
+          it,
+          changes,
+          before === expected ? { key, value: expected } : undefined,
+        );
+        it.entries.overwrite(key, answer.outcome === 'updated' ? text : answer.actual, before);
+        if (answer.outcome === 'updated') return it.entries.get(key);
       }
     });
   }
 
   /**
    * The new record comes first, with this request's changes, which the old id never gets to hold. Then the old one
-   * goes, and says what it held: what other requests wrote into it meanwhile moves over. A crash between the two
-   * leaves either usable.
+   * goes, and says what it held: what other requests wrote into it meanwhile moves over. Only then is the new id handed
+   * out, since somebody may have logged out meanwhile. A crash between the two leaves the old one usable.
    */
   regenerate(): Promise<void> {
-    return this.#inTurn(async () => {
-      const old = this.#held;
+    return this.#inTurn(async (it) => {
+      const old = it.held;
       if (!old) return; // a session gets its id with its record
-      const before = this.entries.encoded(undefined);
-      const changes = this.entries.changes();
-      await this.#create(this.entries.encoded(changes), old.createdAt, changes?.delete);
+      const { key: oldKey } = old.place;
+      const before = it.entries.encoded(undefined);
+      const changes = it.entries.changes();
+      const fresh = await this.#make(it, it.entries.encoded(changes), old.createdAt);
+      const { key } = fresh.held.place;
 
-      const ended = await this.#ask('destroy', old.place.key, (store, call) =>
-        store.destroy(old.place.key, call),
+      const ended = await this.#ask('destroy', oldKey, (store, call) => store.destroy(oldKey, call)).catch(
+        (error) => {
+          this.#opening.carrier.retract();
+          throw error;
+        },
       );
       if (!ended) {
-        const { key } = (this.#held as Held).place;
-        this.#held = old;
+        this.#opening.carrier.retract();
         await this.#ask('destroy', key, (store, call) => store.destroy(key, call));
-        throw this.#gone();
+        await this.#delist(fresh.entries.get(OWNER_KEY), key);
+        throw this.#goneError(it);
       }
-      this.#announce('regenerated', (this.#held as Held).place.key, old.place.key);
-      await this.#delist(ended.entries.get(OWNER_KEY), old.place.key);
+      it.held = fresh.held;
+      it.renewal = 'done';
+      it.entries.settle({ set: fresh.entries, delete: changes?.delete ?? [] });
+      this.#announce('regenerated', key, oldKey);
+      await this.#delist(ended.entries.get(OWNER_KEY), oldKey);
+
       const missed = difference(before, ended.entries, changes);
       if (!missed) return;
-      await this.#store(missed);
-      this.entries.adopt(missed);
+      await this.#store(it, missed);
+      for (const moved of [...missed.set.keys(), ...missed.delete]) {
+        it.entries.overwrite(moved, missed.set.get(moved), before.get(moved));
+      }
     });
   }
 
   /** The decision at the end of a request. Nothing of the response may be sent before it is done. */
   finish(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#inTurn(async (it) => {
       this.#finished = true;
       try {
-        if (this.#failure && this.#isDirty()) throw this.#failure; // asked once already, and waited for it
-        await this.#commit();
-        await this.#roll();
+        const lost = it.entries.changes() !== undefined;
+        if (this.#outage && (lost || this.#condemned.length > 0)) throw this.#outage; // it was asked, and waited for
+        if (it.gone && lost) throw it.gone;
+        await this.#commit(it);
+        await this.#roll(it);
       } catch (error) {
         for (const mark of this.#claimed) this.#opening.settings.taken.putBack(mark);
         throw error;
       }
     });
+  }
+
+  /** For a session that is touched for the first time when its request is over already. */
+  markFinished(): void {
+    this.#finished = true;
   }
 
   /** Whether this request, of those of this process, is the one that takes the message with this mark. */
@@ -251,18 +236,25 @@ export class Lifecycle {
     return first;
   }
 
-  /** Once the response is out: reports what can't be stored any more, unless the handler saves it by itself. */
+  /** Once the request is over: a late end is carried out, and a late change reported unless the handler saves it. */
   watchForLateChanges(): void {
     if (this.#watching) return;
     this.#watching = true;
     setImmediate(async () => {
-      await this.#tail;
       this.#watching = false;
       try {
+        await this.#inTurn(() => this.#execute());
         const changes = this.entries.changes();
-        if (!changes) return;
-        this.entries.settle(changes); // each is reported once
-        throw new LateError(keysOf(changes));
+        const texts = [
+          ...(changes?.set ?? []),
+          ...(changes?.delete ?? []).map((key) => [key, undefined] as const),
+        ];
+        const late = texts.filter(
+          ([key, text]) => !this.#reported.has(key) || this.#reported.get(key) !== text,
+        );
+        if (late.length === 0) return;
+        for (const [key, text] of late) this.#reported.set(key, text);
+        throw new LateError(late.map(([key]) => toUserKey(key)));
       } catch (error) {
         this.#opening.onLate(error);
       }
@@ -270,29 +262,45 @@ export class Lifecycle {
   }
 
   /** Destroy, create, update, or nothing at all. */
-  async #commit(): Promise<void> {
-    await this.#execute();
-    const changes = this.entries.changes();
-    if (this.#held) {
-      if (changes || this.#renewal === 'due') await this.#store(changes ?? NO_CHANGES);
+  async #commit(it: Incarnation): Promise<void> {
+    if (it === this.#current) await this.#execute();
+    const changes = it.entries.changes();
+    if (it.held) {
+      if (changes || it.renewal === 'due') await this.#store(it, changes ?? NO_CHANGES);
     } else if (changes && [...changes.set.keys()].some((key) => key !== EXPIRE_KEY)) {
-      await this.#create(changes.set, Date.now());
+      await this.#create(it, changes, Date.now());
     }
   }
 
+  /** Ends in the store what the handler ended. */
   async #execute(): Promise<void> {
-    for (let key = this.#condemned[0]; key !== undefined; key = this.#condemned[0]) {
-      const condemned = key;
-      const ended = await this.#ask('destroy', condemned, (store, call) => store.destroy(condemned, call));
+    for (let it = this.#condemned[0]; it; it = this.#condemned[0]) {
+      const key = (it.held ?? it.unreadable)?.place.key;
+      if (key !== undefined) {
+        const ended = await this.#ask('destroy', key, (store, call) => store.destroy(key, call));
+        if (ended) this.#announce('destroyed', key);
+        // Where there was nothing to end, somebody else ended it, and the browser may hold a newer session's cookie.
+        if (ended && this.#reachable) this.#opening.carrier.clear();
+        await this.#delist(ended?.entries.get(OWNER_KEY), key);
+      }
       this.#condemned.shift();
-      if (ended) this.#announce('destroyed', condemned);
-      await this.#delist(ended?.entries.get(OWNER_KEY), condemned);
-      // Where there was nothing to end, somebody else ended it, and the browser may hold a newer session's cookie.
-      if (ended && this.#reachable) this.#opening.carrier.clear();
     }
   }
 
-  async #create(entries: Entries, createdAt: number, removed: readonly string[] = []): Promise<void> {
+  async #create(it: Incarnation, changes: EntryChanges, createdAt: number): Promise<void> {
+    const { held, entries } = await this.#make(it, changes.set, createdAt);
+    it.held = held;
+    it.renewal = 'done';
+    it.entries.settle({ set: entries, delete: [] });
+    this.#announce('created', held.place.key);
+  }
+
+  /** Makes a record under a new id, and hands the token over. */
+  async #make(
+    it: Incarnation,
+    entries: Entries,
+    createdAt: number,
+  ): Promise<{ held: Held; entries: Entries }> {
     const { settings, carrier, insecure } = this.#opening;
     if (insecure) throw new InsecureError();
     const refusal = carrier.refusal([...entries.keys()].map(toUserKey));
@@ -300,47 +308,74 @@ export class Lifecycle {
     for (;;) {
       const id = newId();
       const address = addressOf(settings.name, id);
-      const expiresAt = this.#expiresAt(createdAt);
+      const expiresAt = this.#expiresAt(it, createdAt);
       const listed = await this.#enlist(entries.get(OWNER_KEY), address, expiresAt, 0, entries);
-      const answer = await this.#ask('save', address, (store, call) =>
-        store.create(address, { entries: listed, createdAt, expiresAt }, call),
-      );
+      const record = { entries: listed, createdAt, expiresAt };
+      const answer = await this.#ask('save', address, (store, call) => store.create(address, record, call));
       if (answer.outcome === 'exists') continue;
+      if (answer.outcome !== 'created') throw unexpected('create', answer);
       const place = answer.token === undefined ? { id, key: address } : { id: undefined, key: answer.token };
-      this.#handOver({ place, createdAt, expiresAt }, listed);
-      this.entries.settle({ set: listed, delete: removed });
-      this.#announce('created', place.key);
-      return;
+      const held = { place, createdAt, expiresAt };
+      this.#handOver(held, listed);
+      return { held, entries: listed };
     }
   }
 
   /** Stores changes to the record that is there, and resets its expiration. */
   async #store(
+    it: Incarnation,
     changes: EntryChanges,
     expect?: Changes['expect'],
   ): Promise<Exclude<Updated, { outcome: 'gone' }>> {
     const { settings, carrier } = this.#opening;
-    const { place, createdAt } = this.#held as Held;
+    const { place, createdAt } = it.held as Held;
     const refusal = settings.store.capabilities.seals ? carrier.refusal(keysOf(changes)) : undefined;
     if (refusal) throw refusal;
-    const expiresAt = this.#expiresAt(createdAt);
-    const before = this.entries.baseline(OWNER_KEY);
+    const expiresAt = this.#expiresAt(it, createdAt);
+    const before = it.entries.baseline(OWNER_KEY);
     const owner = changes.delete.includes(OWNER_KEY) ? undefined : (changes.set.get(OWNER_KEY) ?? before);
-    const until = owner === before ? Number(this.entries.baseline(LISTED_KEY) ?? 0) : 0;
+    const until = owner === before ? Number(it.entries.baseline(LISTED_KEY) ?? 0) : 0;
     const set = await this.#enlist(owner, place.key, expiresAt, until, changes.set);
+
     const request: Changes = { set, delete: changes.delete, expiresAt, ...(expect && { expect }) };
     const answer = await this.#ask('save', place.key, (store, call) =>
       store.update(place.key, request, call),
     );
-    if (answer.outcome === 'gone') throw this.#gone();
-    if (answer.outcome === 'updated') {
-      const moved = answer.token === undefined ? place : { id: undefined, key: answer.token };
-      this.#handOver({ place: moved, createdAt, expiresAt }, set);
-      this.#announce('renewed', moved.key);
-      this.entries.settle(request);
-      if (owner !== before) await this.#delist(before, place.key);
-    }
+    if (answer.outcome === 'gone') throw this.#goneError(it);
+    if (answer.outcome === 'conflict' && expect) return answer;
+    if (answer.outcome !== 'updated') throw unexpected('update', answer);
+
+    const held = {
+      place: answer.token === undefined ? place : { id: undefined, key: answer.token },
+      createdAt,
+      expiresAt,
+    };
+    if (this.#reachable) this.#handOver(held, it.entries.encoded(request));
+    it.held = held;
+    it.renewal = 'done';
+    it.entries.settle(request);
+    this.#announce('renewed', held.place.key);
+    if (owner !== before) await this.#delist(before, place.key);
     return answer;
+  }
+
+  /** The visitor gets the token, and the expiration with it. */
+  #handOver({ place: { id, key }, expiresAt }: Held, entries: Entries): void {
+    const { settings, carrier, signer } = this.#opening;
+    const token = id === undefined ? key : signId(settings.name, id, signer);
+    carrier.set(token, Math.ceil((expiresAt - Date.now()) / 1000), () => sizesOf(entries));
+  }
+
+  /** `rolling`: a request that only read resets the expiration too, where that is due. */
+  async #roll(it: Incarnation): Promise<void> {
+    if (!it.held || it.renewal === 'done' || !this.#reachable) return;
+    const gained = this.#expiresAt(it, it.held.createdAt) - it.held.expiresAt;
+    if (gained <= 0 || gained < this.#opening.settings.rolling) return;
+    try {
+      await this.#store(it, NO_CHANGES);
+    } catch (error) {
+      if (!(error instanceof GoneError)) throw error; // it only read, and what it read was so
+    }
   }
 
   /**
@@ -376,65 +411,28 @@ export class Lifecycle {
     await this.#ask('save', key, (_, call) => owners.remove(addressOf(name, owner), key, call));
   }
 
-  /** The visitor gets the token, and the expiration with it. */
-  #handOver(held: Held, entries: Entries): void {
-    const { settings, carrier, signer } = this.#opening;
-    const { id, key } = held.place;
-    if (this.#reachable) {
-      const token = id === undefined ? key : signId(settings.name, id, signer);
-      carrier.set(token, Math.ceil((held.expiresAt - Date.now()) / 1000), () =>
-        sizesOf(this.entries.encoded({ set: entries, delete: [] })),
-      );
-    }
-    this.#held = held;
-    this.#renewal = 'done';
-  }
-
-  /** `rolling`: a request that only read resets the expiration too, where that is due. */
-  async #roll(): Promise<void> {
-    if (!this.#held || this.#renewal === 'done' || !this.#reachable) return;
-    const gained = this.#expiresAt(this.#held.createdAt) - this.#held.expiresAt;
-    if (gained <= 0 || gained < this.#opening.settings.rolling) return;
-    try {
-      await this.#store(NO_CHANGES);
-    } catch (error) {
-      if (!(error instanceof GoneError)) throw error; // it only read, and what it read was so
-      this.#failure = undefined;
-    }
-  }
-
   get #reachable(): boolean {
     return this.#opening.carrier.refusal([]) === undefined;
   }
 
-  #expiresAt(createdAt: number): number {
+  #expiresAt(it: Incarnation, createdAt: number): number {
     const { store, absoluteTimeout } = this.#opening.settings;
-    const own = this.entries.get(EXPIRE_KEY);
+    const own = it.entries.get(EXPIRE_KEY);
     const seconds = typeof own === 'number' && own > 0 ? own : store.expire;
-    return Math.min(Date.now() + seconds * 1000, createdAt + absoluteTimeout);
+    return Math.ceil(Math.min(Date.now() + seconds * 1000, createdAt + absoluteTimeout));
   }
 
-  #gone(): GoneError {
-    this.#announce('gone', (this.#held as Held).place.key);
+  #goneError(it: Incarnation): GoneError {
+    this.#announce('gone', (it.held as Held).place.key);
     this.#opening.carrier.retract();
-    this.#failure = new GoneError();
-    return this.#failure;
+    it.gone = new GoneError();
+    return it.gone;
   }
 
   #announce(event: SessionEventName, key: string, from?: string): void {
     const { store, name } = this.#opening.settings;
     const hash = (one: string) => hashOf(store, name, one);
     announce(event, () => ({ name, session: hash(key), ...(from !== undefined && { from: hash(from) }) }));
-  }
-
-  /** The record can't be read: its visitor is an anonymous one. */
-  #discard(): void {
-    this.#held = undefined;
-    this.entries.reset(false);
-  }
-
-  #isDirty(): boolean {
-    return this.#condemned.length > 0 || this.entries.changes() !== undefined;
   }
 
   async #ask<T>(
@@ -444,29 +442,27 @@ export class Lifecycle {
   ): Promise<T> {
     try {
       const answer = await ask(this.#opening.settings, traced, key, operation);
-      this.#failure = undefined;
+      this.#outage = undefined;
       return answer;
     } catch (error) {
-      this.#failure = error as UnavailableError;
+      this.#outage = error as UnavailableError;
       throw error;
     }
   }
 
-  /** Whoever asked for the step hears how it went; the next one begins in any case. */
-  #inTurn<T>(step: () => Promise<T>): Promise<T> {
-    const turn = this.#tail.then(step);
+  /**
+   * Whoever asked for the step hears how it went; the next one begins in any case. A step that nobody waits for fails
+   * unheard: what it didn't store is still to be stored at the end of the request.
+   */
+  #inTurn<T>(step: (it: Incarnation) => Promise<T>): Promise<T> {
+    const it = this.#current;
+    const turn = this.#tail.then(() => step(it));
     this.#tail = turn.catch(() => undefined);
     return turn;
   }
 }
 
-const NOTHING: Entries = new Map();
-const NO_CHANGES: EntryChanges = { set: NOTHING, delete: [] };
-
-/** One key as it is now. */
-function only(key: string, text: string | undefined): EntryChanges {
-  return text === undefined ? { set: NOTHING, delete: [key] } : { set: new Map([[key, text]]), delete: [] };
-}
+const NO_CHANGES: EntryChanges = { set: new Map(), delete: [] };
 
 /** What turned `before` into `after`, except for the keys that `own` changes anyway. */
 function difference(
@@ -490,4 +486,10 @@ function sizesOf(entries: Entries): Array<[key: string, bytes: number]> {
     toUserKey(key),
     Buffer.byteLength(key) + Buffer.byteLength(text),
   ]);
+}
+
+function unexpected(call: string, { outcome }: { outcome?: unknown }): UnavailableError {
+  return new UnavailableError(
+    `The session store failed: it answered ${call} with ${JSON.stringify(outcome)}.`,
+  );
 }

@@ -38,12 +38,7 @@ export class TrackedEntries {
   }
 
   set(key: string, value: unknown): void {
-    if (!key.isWellFormed())
-      throw new ValueError(
-        'session',
-        `has a key with a lone surrogate (${JSON.stringify(key)}), which no store can hold.`,
-      );
-    if (typeof value === 'function' || typeof value === 'symbol') encode(value, toUserKey(key)); // throws, while the stack still shows where
+    checkStorable(key, value);
     this.#decoded.delete(key);
     this.#removed.delete(key);
     this.#assigned.set(key, value);
@@ -65,6 +60,14 @@ export class TrackedEntries {
   /** The entry's encoding in the store, as far as this request knows. */
   baseline(key: string): string | undefined {
     return this.#baseline.get(key);
+  }
+
+  /** The entry's encoding as the handler sees it. */
+  text(key: string): string | undefined {
+    if (this.#assigned.has(key)) return encode(this.#assigned.get(key), toUserKey(key));
+    const decoded = this.#decoded.get(key);
+    if (!isImmutable(decoded)) return encode(decoded, toUserKey(key));
+    return this.#removed.has(key) ? undefined : this.#baseline.get(key);
   }
 
   /** The value of an encoding; a corrupt one makes the whole session an empty one. */
@@ -90,16 +93,24 @@ export class TrackedEntries {
   /** Makes what is stored by now the baseline. What the handler changed meanwhile still differs from it. */
   settle(stored: EntryChanges): void {
     for (const [key, text] of stored.set) this.#baseline.set(key, text);
-    for (const key of stored.delete) this.#baseline.delete(key);
+    for (const key of stored.delete) {
+      this.#baseline.delete(key);
+      this.#removed.delete(key);
+    }
   }
 
-  /** The same for what was stored past this request's values: they are forgotten, in favour of what is there now. */
-  adopt(stored: EntryChanges): void {
-    this.settle(stored);
-    for (const key of [...stored.set.keys(), ...stored.delete]) {
+  /**
+   * The same for an entry that was stored past the handler, who has it no more than he has changed it since it was
+   * `before`: then what he did counts, and is still to be stored.
+   */
+  overwrite(key: string, text: string | undefined, before: string | undefined): void {
+    if (this.text(key) === before) {
       this.#decoded.delete(key);
       this.#assigned.delete(key);
+      this.#removed.delete(key);
     }
+    if (text === undefined) this.#baseline.delete(key);
+    else this.#baseline.set(key, text);
   }
 
   /** All entries, encoded, with these changes in. */
@@ -110,18 +121,26 @@ export class TrackedEntries {
     return entries;
   }
 
-  /** Forgets the stored entries (and with `all` those assigned since): they belong to a session that is no more. */
-  reset(all: boolean): void {
+  /** Forgets the stored entries: there is no record behind them any more. What was assigned stays. */
+  reset(): void {
     this.#baseline = new Map();
     this.#decoded.clear();
     this.#removed.clear();
-    if (all) this.#assigned.clear();
   }
 
   #compare(key: string, value: unknown, set: Map<string, string>): void {
     const text = encode(value, toUserKey(key));
     if (text !== this.#baseline.get(key)) set.set(key, text);
   }
+}
+
+/** What can be refused at the assignment, is, while the stack still shows where. */
+export function checkStorable(key: string, value: unknown): void {
+  if (!key.isWellFormed()) {
+    const shown = JSON.stringify(key);
+    throw new ValueError('session', `has a key with a lone surrogate (${shown}), which no store can hold.`);
+  }
+  if (typeof value === 'function' || typeof value === 'symbol') encode(value, toUserKey(key));
 }
 
 /*
@@ -156,6 +175,8 @@ export function isUserKey(entryKey: string): boolean {
 
 /** The key as the user knows it. */
 export function toUserKey(entryKey: string): string {
-  if (entryKey.startsWith('\0\0')) return entryKey.slice(1);
-  return entryKey.startsWith(FLASH_PREFIX) ? `flash(${entryKey.slice(FLASH_PREFIX.length)})` : entryKey;
+  if (isUserKey(entryKey)) return entryKey.startsWith('\0') ? entryKey.slice(1) : entryKey;
+  return entryKey.startsWith(FLASH_PREFIX)
+    ? `flash(${entryKey.slice(FLASH_PREFIX.length)})`
+    : entryKey.slice(1);
 }

@@ -14,7 +14,8 @@ export type SessionErrorCode =
   | 'WSESSION_LATE'
   | 'WSESSION_NO_RESPONSE'
   | 'WSESSION_UNSUPPORTED'
-  | 'WSESSION_TWICE';
+  | 'WSESSION_TWICE'
+  | 'WSESSION_ORDER';
 
 /** An option that can't be used, refused at construction: names the option, what it got and what it takes. */
 export class OptionError extends TypeError {
@@ -23,6 +24,13 @@ export class OptionError extends TypeError {
 
   constructor(option: string, got: unknown, takes: string) {
     super(`${option} is ${describe(got)}, but it takes ${takes}.`);
+  }
+
+  /** For an option that isn't one: a typo would otherwise go unseen. */
+  static unknown(owner: string, name: string, names: readonly string[]): OptionError {
+    const error = new OptionError(owner, undefined, '');
+    error.message = `${owner} has no option ${JSON.stringify(name)}, but it takes ${names.join(', ')}.`;
+    return error;
   }
 }
 
@@ -108,10 +116,10 @@ export class CookieSizeError extends SessionError {
   readonly largest: readonly string[];
 
   constructor(
-    header: string,
     bytes: number,
     limit: number,
     sizes: ReadonlyArray<readonly [key: string, bytes: number]>,
+    header: string = 'Cookie',
   ) {
     const largest = [...sizes].sort((a, b) => b[1] - a[1]).slice(0, 3);
     super(
@@ -135,7 +143,7 @@ export class LateError extends SessionError {
     super(
       'WSESSION_LATE',
       500,
-      `The session changed after the response was sent (${keys.map((key) => JSON.stringify(key)).join(', ') || 'a new cookie is due'}), ` +
+      `The session changed after it had been stored for the response (${keys.map((key) => JSON.stringify(key)).join(', ') || 'a new cookie is due'}), ` +
         "so the change isn't stored. Change it before the response begins, or `await ctx.session.save()` where the session already exists.",
     );
     this.keys = keys;
@@ -155,6 +163,17 @@ export class NoResponseError extends SessionError {
         'pass one, `sessions.open(request, { response })`, or change the session in an ordinary request.',
     );
     this.keys = keys;
+  }
+}
+
+/** An assignment to `ctx.session` where there is none: in front of the session middleware. */
+export class OrderError extends SessionError {
+  constructor() {
+    super(
+      'WSESSION_ORDER',
+      500,
+      '`ctx.session` was assigned in front of the session middleware: put `app.use(session(…))` before whatever uses it.',
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Stream } from 'node:stream';
 import type Koa from 'koa';
-import { TwiceError } from './errors.js';
+import { OrderError, TwiceError } from './errors.js';
 import { type OpenOptions, openOutside } from './open.js';
 import { resolveOptions, type SessionOptions, type Settings } from './options.js';
 import { listOwned, type OwnedSession, type RevokeOptions, refOf, revokeOwned } from './owners.js';
@@ -72,7 +72,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
     // Whatever the handler did, it did. It is stored before anything of the response is sent, errors included.
     await visit.finish(failure);
     if (failure) throw failure.error;
-    if (ctx.body instanceof Stream) visit.watchStream();
+    if (ctx.body instanceof Stream || ctx.body instanceof ReadableStream) visit.watchStream();
   }
 
   return Object.assign(session, {
@@ -98,6 +98,7 @@ function attach(ctx: VisitedContext, settings: Settings): Visit {
     attached.add(prototype);
   }
   if (ctx[VISIT]) throw new TwiceError();
+  if (Object.hasOwn(ctx, 'session')) throw new OrderError();
   const visit = new Visit(ctx, settings);
   ctx[VISIT] = visit;
   return visit;
@@ -110,6 +111,7 @@ const accessor: PropertyDescriptor & ThisType<VisitedContext> = {
   },
   set(content) {
     const visit = this[VISIT];
-    if (visit) visit.session = content;
+    if (!visit) throw new OrderError();
+    visit.session = content;
   },
 };

@@ -79,6 +79,8 @@ export interface Settings {
   readonly store: Store;
   readonly name: string;
   readonly transports: readonly Transport[];
+  /** The headers in which a session may come. */
+  readonly vary: readonly string[];
   readonly keys: Signer | undefined;
   /** Milliseconds between two resets on requests that only read; Infinity for none. */
   readonly rolling: number;
@@ -102,7 +104,7 @@ export function checkStoreOptions(
 ): { expire: number; secure: boolean; domain: string | undefined } {
   checkOptionNames(store, options, ['expire', 'secure', 'domain', ...own]);
   const { expire = 3600, secure = false, domain } = options;
-  check('expire', expire, isPositive, 'a number of seconds over 0');
+  check('expire', expire, isSeconds, SECONDS);
   check('secure', secure, isBoolean, 'true or false');
   check(
     'domain',
@@ -122,12 +124,7 @@ function checkOptionNames(owner: string, options: unknown, names: readonly strin
     'an object',
   );
   for (const name of Object.keys(options as object)) {
-    if (!names.includes(name))
-      throw new OptionError(
-        `The option ${JSON.stringify(name)} of ${owner}`,
-        'unknown',
-        `only ${names.join(', ')}`,
-      );
+    if (!names.includes(name)) throw OptionError.unknown(owner, name, names);
   }
 }
 
@@ -185,15 +182,10 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
   check(
     'rolling',
     rolling,
-    (value) => isBoolean(value) || isPositive(value),
+    (value) => isBoolean(value) || isSeconds(value),
     'true, false or a number of seconds over 0',
   );
-  check(
-    'absoluteTimeout',
-    absoluteTimeout,
-    (value) => value === undefined || isPositive(value),
-    'a number of seconds over 0',
-  );
+  check('absoluteTimeout', absoluteTimeout, (value) => value === undefined || isSeconds(value), SECONDS);
   check(
     'timeout',
     timeout,
@@ -229,11 +221,13 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
   );
   const attributes = { path, domain, secure, httpOnly, sameSite, partitioned, priority };
   const cookie = cookieTransport(name, attributes);
+  const used = transports.map((one) => (one === 'cookie' ? cookie : one));
 
   return {
     store,
     name,
-    transports: transports.map((one) => (one === 'cookie' ? cookie : one)),
+    transports: used,
+    vary: used.map(({ requestHeader }) => requestHeader),
     adopt,
     adopted: clear,
     taken: new TakenMessages(),
@@ -309,6 +303,13 @@ function isDomain(value: unknown): boolean {
     value.length <= 253 &&
     /^\.?[a-z\d]([a-z\d-]*[a-z\d])?(\.[a-z\d]([a-z\d-]*[a-z\d])?)*$/i.test(value)
   );
+}
+
+/** What a lifetime may be: browsers keep no cookie longer than 400 days, and no record should outlive its users. */
+export const SECONDS = 'a number of seconds over 0, at most 10 years (315,360,000)';
+
+export function isSeconds(value: unknown): boolean {
+  return isPositive(value) && (value as number) <= 315_360_000;
 }
 
 function isPositive(value: unknown): boolean {

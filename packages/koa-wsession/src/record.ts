@@ -50,7 +50,7 @@ export function openRecord(text: string): { owner: string; record: SessionRecord
     .slice(0, newline)
     .split(',')
     .map(parseNumber);
-  if (createdAt === undefined || expiresAt === undefined || ownerLength === undefined) return undefined;
+  if (!Number.isInteger(createdAt) || !Number.isInteger(expiresAt)) return undefined;
 
   let at = newline + 1;
   const take = (length = Number.NaN): string => {
@@ -62,7 +62,9 @@ export function openRecord(text: string): { owner: string; record: SessionRecord
   const entries = new Map<string, string>();
   for (let i = 0; i < lengths.length; i += 2) entries.set(take(lengths[i]), take(lengths[i + 1]));
   // A length that isn't a number makes the sum NaN, and any other damage to the header makes it wrong.
-  return at === text.length ? { owner, record: { entries, createdAt, expiresAt } } : undefined;
+  return at === text.length
+    ? { owner, record: { entries, createdAt: createdAt as number, expiresAt: expiresAt as number } }
+    : undefined;
 }
 
 function parseNumber(digits: string): number {

@@ -1,8 +1,9 @@
 import { inspect } from 'node:util';
 import type { Lifecycle } from './commit.js';
-import { isUserKey, LABEL_KEY, OWNER_KEY, toEntryKey, toUserKey } from './entries.js';
+import { checkStorable, isUserKey, LABEL_KEY, OWNER_KEY, toEntryKey, toUserKey } from './entries.js';
 import { OptionError, ReservedError, ValueError } from './errors.js';
 import { leaveMessage, takeMessage } from './flash.js';
+import { check, isSeconds, SECONDS } from './options.js';
 import type { Session, SessionMembers } from './types.js';
 
 /** A session's own members; they and the user's keys never meet. */
@@ -43,17 +44,23 @@ export function keyOf(session: Session): string | undefined {
 
 /** `ctx.session = { … }`: the content of `data` in place of what there is. */
 export function replaceContent(lifecycle: Lifecycle, data: unknown): void {
-  if (typeof data !== 'object' || data === null || Array.isArray(data)) {
-    throw new ValueError(
-      'session',
-      `can be assigned an object, or null to end it, and not ${Array.isArray(data) ? 'an array' : typeof data}.`,
-    );
+  if (!isPlainObject(data)) {
+    throw new ValueError('session', 'can be assigned a plain object, or null to end it, and nothing else.');
   }
   const content = Object.entries(data);
-  for (const [key] of content) if (MEMBERS.has(key)) throw new ReservedError(key);
+  for (const [key, value] of content) {
+    if (MEMBERS.has(key)) throw new ReservedError(key);
+    checkStorable(toEntryKey(key), value);
+  }
   lifecycle.beforeWrite();
   for (const key of lifecycle.entries.keys()) if (isUserKey(key)) lifecycle.entries.delete(key);
   for (const [key, value] of content) lifecycle.entries.set(toEntryKey(key), value);
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 class SessionHandler implements ProxyHandler<object> {
@@ -141,11 +148,17 @@ function makeMethods(lifecycle: Lifecycle): SessionMethods {
     destroy: () => lifecycle.destroy(),
     regenerate: () => lifecycle.regenerate(),
     save: () => lifecycle.save(),
-    update: (key: string, change: (value: never) => unknown) =>
-      lifecycle.update(toWritable(key), change as (value: unknown) => unknown) as Promise<never>,
+    update(key: string, change: (value: never) => unknown) {
+      try {
+        const entry = toWritable(key);
+        checkStorable(entry, undefined);
+        return lifecycle.update(entry, change as (value: unknown) => unknown) as Promise<never>;
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    },
     expireIn(seconds) {
-      if (!(Number.isFinite(seconds) && seconds > 0))
-        throw new OptionError('expireIn(seconds)', seconds, 'a number of seconds over 0');
+      check('expireIn(seconds)', seconds, isSeconds, SECONDS);
       lifecycle.expireIn(seconds);
     },
     flash(...args: [key: string, value?: unknown]) {

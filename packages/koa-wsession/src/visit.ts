@@ -1,8 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { inspect } from 'node:util';
 import type Koa from 'koa';
-import { addVary, NO_RESPONSE, ResponseCarrier } from './carrier.js';
-import { type Lifecycle, openSession } from './commit.js';
+import { isPromise } from './ask.js';
+import { NO_RESPONSE, ResponseCarrier } from './carrier.js';
+import { Lifecycle } from './commit.js';
 import { deletionOf, readCookies } from './cookie.js';
+import { findSession } from './lookup.js';
 import { type Settings, signerOf } from './options.js';
 import { exposeSession, replaceContent } from './session.js';
 import type { Awaitable } from './store.js';
@@ -26,9 +29,11 @@ export class Visit {
   readonly #at: Surroundings;
   readonly #settings: Settings;
   #lifecycle: Lifecycle | undefined;
+  #carrier: ResponseCarrier | undefined;
   /** Why it couldn't be loaded. */
   #failure: { readonly error: unknown } | undefined;
   #touched = false;
+  #finished = false;
   #session: Session | undefined;
 
   constructor(at: Surroundings, settings: Settings) {
@@ -58,10 +63,8 @@ export class Visit {
     if (!this.#lifecycle.isNew) return;
     const content = await adopt(ctx);
     try {
-      if (content !== undefined) {
-        replaceContent(this.#lifecycle, content);
-        await this.#lifecycle.save();
-      }
+      if (content !== undefined) replaceContent(this.#touch(), content);
+      await this.#lifecycle.save();
     } catch (error) {
       this.#failure = { error };
       return;
@@ -81,32 +84,34 @@ export class Visit {
 
   /** Stores what is to be stored. Nothing of the response may be sent before. */
   async finish(failure: { readonly error: unknown } | undefined): Promise<void> {
-    const lifecycle = this.#touched ? this.#lifecycle : undefined;
-    if (!lifecycle) return;
+    this.#finished = true;
+    if (!this.#touched || !this.#lifecycle) return;
     try {
-      await lifecycle.finish();
+      await this.#lifecycle.finish();
     } catch (error) {
       // What the visitor has to know first is that nothing was stored; what the handler threw must not go unseen.
       if (failure && failure.error !== error) this.#report(failure.error);
       throw error;
     }
+    this.#carrier?.restore();
   }
 
   /** The response's body goes out while the handler is still at work, and may change the session. */
   watchStream(): void {
-    const lifecycle = this.#touched ? this.#lifecycle : undefined;
-    if (lifecycle) this.#at.res?.once('close', () => lifecycle.watchForLateChanges());
+    this.#at.res?.once('close', () => {
+      if (this.#touched) this.#lifecycle?.watchForLateChanges();
+    });
   }
 
   #touch(): Lifecycle {
-    if (!this.#touched) {
-      this.#touched = true;
-      for (const { requestHeader } of this.#settings.transports)
-        if (this.#at.res) addVary(this.#at.res, requestHeader);
-    }
     if (this.#failure) throw this.#failure.error;
-    // What is still to be loaded comes from a store that seals, and so at once.
-    this.#lifecycle ??= this.#open(this.#read()) as Lifecycle;
+    if (!this.#touched || !this.#lifecycle) {
+      this.#touched = true;
+      // What is still to be loaded comes from a store that seals, and so at once.
+      this.#lifecycle ??= this.#open(this.#read()) as Lifecycle;
+      this.#carrier?.begin();
+      if (this.#finished) this.#lifecycle.markFinished();
+    }
     return this.#lifecycle;
   }
 
@@ -121,15 +126,18 @@ export class Visit {
   }
 
   #open({ transport, tokens }: Arrival): Awaitable<Lifecycle> {
+    const settings = this.#settings;
     const { res, app } = this.#at;
+    if (res) this.#carrier = new ResponseCarrier(res, transport, settings.vary);
     const opening = {
-      settings: this.#settings,
-      signer: signerOf(this.#settings, app.keys),
-      carrier: res ? new ResponseCarrier(res, transport) : NO_RESPONSE,
+      settings,
+      signer: signerOf(settings, app.keys),
+      carrier: this.#carrier ?? NO_RESPONSE,
       insecure: this.#insecure,
       onLate: (error: unknown) => this.#report(error),
     };
-    return openSession(opening, tokens);
+    const found = findSession(settings, opening.signer, tokens);
+    return isPromise(found) ? found.then((it) => new Lifecycle(opening, it)) : new Lifecycle(opening, found);
   }
 
   get #insecure(): boolean {
@@ -137,7 +145,8 @@ export class Visit {
   }
 
   #report(error: unknown): void {
-    this.#at.app.emit('error', error, this.#at);
+    const reported = error instanceof Error ? error : new Error(`non-error thrown: ${inspect(error)}`);
+    this.#at.app.emit('error', reported, this.#at);
   }
 }
 

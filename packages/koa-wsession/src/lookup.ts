@@ -1,0 +1,65 @@
+import { ask, isPromise } from './ask.js';
+import { announce, type RejectionReason } from './events.js';
+import type { Settings } from './options.js';
+import type { Awaitable, None, SessionRecord } from './store.js';
+import { addressOf, type Signer, verifyId } from './token.js';
+
+/** Where a session is: the key under which its store knows it, and the id that leads there unless the key is a token. */
+export interface Place {
+  readonly id: string | undefined;
+  readonly key: string;
+}
+
+export interface Found {
+  readonly place: Place;
+  readonly record: SessionRecord;
+}
+
+/** More than any transport carries. */
+const MAX_TOKEN = 8192;
+
+/** The session of the first of a visitor's tokens that leads to one. Synchronous where the store is. */
+export function findSession(
+  settings: Settings,
+  signer: Signer | undefined,
+  tokens: readonly string[],
+  from = 0,
+): Awaitable<Found | undefined> {
+  for (let i = from; i < tokens.length; i++) {
+    const answer = lookUp(settings, signer, tokens[i] as string);
+    if (isPromise(answer))
+      return answer.then((found) => found ?? findSession(settings, signer, tokens, i + 1));
+    if (answer) return answer;
+  }
+  return undefined;
+}
+
+function lookUp(settings: Settings, signer: Signer | undefined, token: string): Awaitable<Found | undefined> {
+  const reject = (reason: RejectionReason): undefined => {
+    const message = () => ({ name: settings.name, session: addressOf(settings.name, token), reason });
+    if (reason === 'expired') announce('expired', message);
+    announce('rejected', message);
+  };
+  const place = locate(settings, signer, token);
+  if (typeof place === 'string') return reject(place);
+
+  const receive = (record: SessionRecord | None): Found | undefined => {
+    if (typeof record !== 'object') return reject(record ?? 'unknown');
+    const end = Math.min(record.expiresAt, record.createdAt + settings.absoluteTimeout);
+    return Date.now() < end ? { place, record } : reject('expired');
+  };
+  const answer = ask(settings, 'load', place.key, (store, call) => store.load(place.key, call));
+  return isPromise(answer) ? answer.then(receive) : receive(answer);
+}
+
+/** Where a visitor's token leads, or why it can't be a token of ours. */
+function locate(
+  { store, name }: Settings,
+  signer: Signer | undefined,
+  token: string,
+): Place | RejectionReason {
+  if (token.length > MAX_TOKEN) return 'oversized';
+  if (store.capabilities.seals) return { id: undefined, key: token };
+  const verified = verifyId(name, token, signer);
+  return 'id' in verified ? { id: verified.id, key: addressOf(name, verified.id) } : verified.reason;
+}
