@@ -54,6 +54,11 @@ function within<T>(timeout: number, answer: Promise<T>): Promise<T> {
 }
 
 function toUnavailable(error: unknown): UnavailableError {
-  const problem = error instanceof Error ? error.message : 'it threw what is no error';
+  const problem =
+    error instanceof Error
+      ? error.message
+      : typeof error === 'object'
+        ? 'it threw what is no error'
+        : String(error);
   return new UnavailableError(`The session store failed: ${problem}.`, error);
 }

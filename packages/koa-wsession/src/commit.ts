@@ -76,7 +76,10 @@ export class Lifecycle {
   /** The last call to the store failed. */
   #outage: UnavailableError | undefined;
   #tail: Promise<unknown> = Promise.resolve();
+  #ending = false;
   #finished = false;
+  /** How a step failed that was still at work when the handler ended, so that nobody can have waited for it. */
+  #unheard: { readonly error: unknown } | undefined;
   #watching = false;
   /** What was reported as too late, by key. */
   readonly #reported: Map<string, string | undefined> = new Map();
@@ -209,9 +212,11 @@ export class Lifecycle {
 
   /** The decision at the end of a request. Nothing of the response may be sent before it is done. */
   finish(): Promise<void> {
+    this.#ending = true;
     return this.#inTurn(async (it) => {
       this.#finished = true;
       try {
+        if (this.#unheard) throw this.#unheard.error;
         const lost = it.entries.changes() !== undefined;
         if (this.#outage && (lost || this.#condemned.length > 0)) throw this.#outage; // it was asked, and waited for
         if (it.gone && lost) throw it.gone;
@@ -450,14 +455,13 @@ export class Lifecycle {
     }
   }
 
-  /**
-   * Whoever asked for the step hears how it went; the next one begins in any case. A step that nobody waits for fails
-   * unheard: what it didn't store is still to be stored at the end of the request.
-   */
+  /** Whoever asked for the step hears how it went; the next one begins in any case. */
   #inTurn<T>(step: (it: Incarnation) => Promise<T>): Promise<T> {
     const it = this.#current;
     const turn = this.#tail.then(() => step(it));
-    this.#tail = turn.catch(() => undefined);
+    this.#tail = turn.catch((error) => {
+      if (this.#ending && !this.#finished) this.#unheard = { error };
+    });
     return turn;
   }
 }

@@ -65,9 +65,9 @@ export class TrackedEntries {
   /** The entry's encoding as the handler sees it. */
   text(key: string): string | undefined {
     if (this.#assigned.has(key)) return encode(this.#assigned.get(key), toUserKey(key));
+    if (this.#removed.has(key)) return undefined;
     const decoded = this.#decoded.get(key);
-    if (!isImmutable(decoded)) return encode(decoded, toUserKey(key));
-    return this.#removed.has(key) ? undefined : this.#baseline.get(key);
+    return isImmutable(decoded) ? this.#baseline.get(key) : encode(decoded, toUserKey(key));
   }
 
   /** The value of an encoding; a corrupt one makes the whole session an empty one. */
@@ -100,11 +100,12 @@ export class TrackedEntries {
   }
 
   /**
-   * The same for an entry that was stored past the handler, who has it no more than he has changed it since it was
-   * `before`: then what he did counts, and is still to be stored.
+   * The same for an entry that was stored past the handler. What he did to it since it was `before` is later than that,
+   * and still to be stored; else he sees what is there now.
    */
   overwrite(key: string, text: string | undefined, before: string | undefined): void {
-    if (this.text(key) === before) {
+    const isLocal = this.#assigned.has(key) || this.#removed.has(key) || !isImmutable(this.#decoded.get(key));
+    if (!isLocal || this.text(key) === before) {
       this.#decoded.delete(key);
       this.#assigned.delete(key);
       this.#removed.delete(key);

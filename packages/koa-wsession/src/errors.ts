@@ -143,7 +143,7 @@ export class LateError extends SessionError {
     super(
       'WSESSION_LATE',
       500,
-      `The session changed after it had been stored for the response (${keys.map((key) => JSON.stringify(key)).join(', ') || 'a new cookie is due'}), ` +
+      `The session changed when the response was settled already (${keys.map((key) => JSON.stringify(key)).join(', ') || 'a new cookie is due'}), ` +
         "so the change isn't stored. Change it before the response begins, or `await ctx.session.save()` where the session already exists.",
     );
     this.keys = keys;

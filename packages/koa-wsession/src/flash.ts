@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Lifecycle } from './commit.js';
-import { toFlashKey } from './entries.js';
+import { checkStorable, toFlashKey } from './entries.js';
 
 /** A message as it is stored: with a mark of its own, by which it is known when two requests reach for it. */
 type Message = readonly [mark: string, value: unknown];
@@ -31,6 +31,7 @@ export class TakenMessages {
 
 export function leaveMessage(lifecycle: Lifecycle, key: string, value: unknown): void {
   lifecycle.beforeWrite();
+  checkStorable(toFlashKey(key), value);
   lifecycle.entries.set(toFlashKey(key), [randomBytes(9).toString('base64url'), value] satisfies Message);
 }
 

@@ -15,32 +15,38 @@ export interface Found {
   readonly record: SessionRecord;
 }
 
-/** More than any transport carries. */
-const MAX_TOKEN = 8192;
-
-/** The session of the first of a visitor's tokens that leads to one. Synchronous where the store is. */
+/**
+ * The session of the first of a visitor's tokens that leads to one. Synchronous where the store is. `limit`: characters
+ * of the longest token that the transport carries.
+ */
 export function findSession(
   settings: Settings,
   signer: Signer | undefined,
   tokens: readonly string[],
+  limit: number,
   from = 0,
 ): Awaitable<Found | undefined> {
   for (let i = from; i < tokens.length; i++) {
-    const answer = lookUp(settings, signer, tokens[i] as string);
+    const answer = lookUp(settings, signer, tokens[i] as string, limit);
     if (isPromise(answer))
-      return answer.then((found) => found ?? findSession(settings, signer, tokens, i + 1));
+      return answer.then((found) => found ?? findSession(settings, signer, tokens, limit, i + 1));
     if (answer) return answer;
   }
   return undefined;
 }
 
-function lookUp(settings: Settings, signer: Signer | undefined, token: string): Awaitable<Found | undefined> {
+function lookUp(
+  settings: Settings,
+  signer: Signer | undefined,
+  token: string,
+  limit: number,
+): Awaitable<Found | undefined> {
   const reject = (reason: RejectionReason): undefined => {
     const message = () => ({ name: settings.name, session: addressOf(settings.name, token), reason });
     if (reason === 'expired') announce('expired', message);
     announce('rejected', message);
   };
-  const place = locate(settings, signer, token);
+  const place = token.length > limit ? 'oversized' : locate(settings, signer, token);
   if (typeof place === 'string') return reject(place);
 
   const receive = (record: SessionRecord | None): Found | undefined => {
@@ -58,7 +64,6 @@ function locate(
   signer: Signer | undefined,
   token: string,
 ): Place | RejectionReason {
-  if (token.length > MAX_TOKEN) return 'oversized';
   if (store.capabilities.seals) return { id: undefined, key: token };
   const verified = verifyId(name, token, signer);
   return 'id' in verified ? { id: verified.id, key: addressOf(name, verified.id) } : verified.reason;

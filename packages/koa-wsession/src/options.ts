@@ -306,7 +306,7 @@ function isDomain(value: unknown): boolean {
 }
 
 /** What a lifetime may be: browsers keep no cookie longer than 400 days, and no record should outlive its users. */
-export const SECONDS = 'a number of seconds over 0, at most 10 years (315,360,000)';
+export const SECONDS = 'a number of seconds over 0, up to ten years';
 
 export function isSeconds(value: unknown): boolean {
   return isPositive(value) && (value as number) <= 315_360_000;

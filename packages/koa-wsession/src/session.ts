@@ -45,7 +45,8 @@ export function keyOf(session: Session): string | undefined {
 /** `ctx.session = { … }`: the content of `data` in place of what there is. */
 export function replaceContent(lifecycle: Lifecycle, data: unknown): void {
   if (!isPlainObject(data)) {
-    throw new ValueError('session', 'can be assigned a plain object, or null to end it, and nothing else.');
+    const kind = Array.isArray(data) ? 'an array' : typeof data;
+    throw new ValueError('session', `can be assigned a plain object, or null to end it, and not ${kind}.`);
   }
   const content = Object.entries(data);
   for (const [key, value] of content) {

@@ -136,7 +136,7 @@ export class Visit {
       insecure: this.#insecure,
       onLate: (error: unknown) => this.#report(error),
     };
-    const found = findSession(settings, opening.signer, tokens);
+    const found = findSession(settings, opening.signer, tokens, transport.limit - transport.overhead);
     return isPromise(found) ? found.then((it) => new Lifecycle(opening, it)) : new Lifecycle(opening, found);
   }
 

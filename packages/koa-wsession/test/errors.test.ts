@@ -6,11 +6,14 @@ import {
   GoneError,
   InsecureError,
   LateError,
+  NoResponseError,
   OptionError,
+  OrderError,
   ReservedError,
   SessionError,
   TwiceError,
   UnavailableError,
+  UnsupportedError,
   ValueError,
 } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
@@ -30,6 +33,9 @@ describe('the errors', () => {
     new CookieSizeError(5000, 4096, [['a', 4900]]),
     new LateError(['a']),
     new TwiceError(),
+    new OrderError(),
+    new NoResponseError(['a']),
+    new UnsupportedError('A list', 'use another.'),
   ];
 
   it('are all there is, by name', () => {
@@ -51,6 +57,9 @@ describe('the errors', () => {
       CookieSizeError: 'WSESSION_COOKIE_SIZE',
       LateError: 'WSESSION_LATE',
       TwiceError: 'WSESSION_TWICE',
+      OrderError: 'WSESSION_ORDER',
+      NoResponseError: 'WSESSION_NO_RESPONSE',
+      UnsupportedError: 'WSESSION_UNSUPPORTED',
     };
     expect(Object.fromEntries(all.map(({ name, code }) => [name, code]))).to.deep.equal(expected);
     for (const error of all) {
@@ -86,7 +95,9 @@ describe('the errors', () => {
     expect(message(UnavailableError)).to.match(/^The session store failed: down\. Whether .* is unknown/);
     expect(message(InsecureError)).to.match(/`secure`.*plain http.*`app\.proxy = true`/);
     expect(message(CookieSizeError)).to.match(/5000 bytes.*4096.*"a" \(4900 bytes\)/);
-    expect(message(LateError)).to.match(/after the response was sent \("a"\).*ctx\.session\.save\(\)/);
+    expect(message(LateError)).to.match(
+      /when the response was settled already \("a"\).*ctx\.session\.save\(\)/,
+    );
     expect(message(TwiceError)).to.match(/Two session middlewares.*remove one/);
     expect(new LateError([]).message).to.include('(a new cookie is due)');
   });

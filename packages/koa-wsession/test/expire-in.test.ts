@@ -23,7 +23,7 @@ describe('expireIn(seconds)', () => {
           expect(error).to.be.instanceOf(OptionError);
           expect(error.code).to.equal('WSESSION_OPTION');
           expect(error.message).to.match(
-            /^expireIn\(seconds\) is .+, but it takes a number of seconds over 0\.$/,
+            /^expireIn\(seconds\) is .+, but it takes a number of seconds over 0, up to ten years\.$/,
           );
         },
         { store: asStore(store), cookie: SOME_COOKIE },
