@@ -72,7 +72,10 @@ describe('the errors', () => {
   it('that a program made are TypeErrors; those that answer a request are SessionErrors with a status', () => {
     const statuses: Record<string, unknown> = {};
     for (const error of all) {
-      if (error instanceof SessionError) statuses[error.name] = [error.status, error.expose];
+      TwiceError: [500, false],
+      OrderError: [500, false],
+      NoResponseError: [500, false],
+      UnsupportedError: [500, false],
       else expect(error).to.be.instanceOf(TypeError);
     }
     expect(statuses).to.deep.equal({
