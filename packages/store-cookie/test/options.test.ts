@@ -48,7 +48,7 @@ describe('CookieStore: its options', () => {
       expect(error.code).to.equal('WSESSION_OPTION');
     }
     expect(errorOf(SECRET, { expires: 60 }).message).to.match(
-      /"expires" of CookieStore.*expire, secure, domain/,
+      /CookieStore has no option "expires".*expire, secure, domain/,
     );
   });
 

@@ -31,5 +31,7 @@ export function createApp(store: Store, place: string): Koa {
     ctx.redirect('/');
   });
 
-  return app.use(session(store)).use(router.routes());
+  app.use(session(store));
+  app.use(router.routes());
+  return app;
 }

@@ -1,0 +1,225 @@
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import {
+  call,
+  changesOf,
+  contentOf,
+  errorOf,
+  newAddress,
+  recordOf,
+  replaceCall,
+  restoreCalls,
+  systemError,
+  useFolder,
+} from './helpers.js';
+
+describe('a disk', () => {
+  const folder = useFolder();
+  afterEach(restoreCalls);
+
+  it('that is full: the change fails, what was there stays, nothing is left behind, and it passes by itself', async function () {
+    if (!folder.current.mount('256k')) this.skip(); // a file system of one's own takes root
+    const store = folder.current.store();
+    const address = newAddress();
+    await store.create(address, recordOf({ a: '1' }), call());
+    const filler = join(folder.current.path, 'filler');
+    const file = openSync(filler, 'w');
+    try {
+      for (;;) writeSync(file, Buffer.alloc(4096));
+    } catch (error) {
+      expect(error).to.have.property('code', 'ENOSPC');
+    } finally {
+      closeSync(file);
+    }
+    const names = folder.current.names;
+    expect((await errorOf(store.update(address, changesOf({ a: '2' }), call()))).code).to.equal('ENOSPC');
+    expect((await errorOf(store.create(newAddress(), recordOf(), call()))).code).to.equal('ENOSPC');
+    expect(contentOf(await store.load(address))).to.deep.equal({ a: '1' });
+    expect(folder.current.names).to.deep.equal(names);
+    rmSync(filler);
+    expect(await store.update(address, changesOf({ a: '2' }), call())).to.deep.equal({ outcome: 'updated' });
+  });
+
+  it('that becomes full half-way through a change: the same', async function () {
+    if (!folder.current.mount('256k')) this.skip();
+    const store = folder.current.store();
+    const address = newAddress();
+    await store.create(address, recordOf({ a: '1' }), call());
+    const large = changesOf({ b: 'x'.repeat(300_000) });
+    expect((await errorOf(store.update(address, large, call()))).code).to.equal('ENOSPC');
+    expect(contentOf(await store.load(address))).to.deep.equal({ a: '1' });
+    expect(folder.current.endings(address)).to.deep.equal(['']);
+  });
+
+  it('that is read-only: changes fail, sessions are still read, and it passes by itself', async function () {
+    if (process.getuid?.() !== 0) mkdirSync(folder.current.path);
+    else if (!folder.current.mount('1m')) this.skip(); // root may write whatever the permissions say
+    const readOnly = (is: boolean) => {
+      if (process.getuid?.() === 0) folder.current.remount(is ? 'ro' : 'rw');
+      else chmodSync(folder.current.path, is ? 0o500 : 0o700);
+    };
+    const store = folder.current.store();
+    const address = newAddress();
+    await store.create(address, recordOf({ a: '1' }), call());
+    readOnly(true);
+    expect((await errorOf(store.update(address, changesOf({ a: '2' }), call()))).code).to.match(
+      /EROFS|EACCES/,
+    );
+    expect((await errorOf(store.destroy(address, call()))).code).to.match(/EROFS|EACCES/);
+    expect((await errorOf(store.create(newAddress(), recordOf(), call()))).code).to.match(/EROFS|EACCES/);
+    expect(contentOf(await store.load(address))).to.deep.equal({ a: '1' });
+    readOnly(false);
+    expect(await store.update(address, changesOf({ a: '2' }), call())).to.deep.equal({ outcome: 'updated' });
+  });
+
+  it('of which the folder can not be made: creating fails, and there is no session', async () => {
+    const store = folder.current.store();
+    replaceCall('mkdir', async () => {
+      throw systemError('EROFS');
+    });
+    expect((await errorOf(store.create(newAddress(), recordOf(), call()))).code).to.equal('EROFS');
+    expect(await store.load(newAddress())).to.equal(undefined);
+    restoreCalls();
+    expect(await store.create(newAddress(), recordOf(), call())).to.deep.equal({ outcome: 'created' });
+  });
+
+  /** One by one, everything that a change takes. */
+  const writing: Record<string, object> = {
+    'can not take a lock': { symlink: { code: 'EIO' } },
+    'can not read what is there': { read: { code: 'EIO' } },
+    'can not open the new file': { open: { code: 'EIO', after: 1 } },
+    'can not write it': { write: { code: 'EIO' } },
+    'can not flush it': { fsync: { code: 'EIO' } },
+    'can not close it': { close: { code: 'EIO', after: 1 } },
+    'can not rename it': { rename: { code: 'EIO' } },
+  };
+  for (const [fault, faults] of Object.entries(writing)) {
+    it(`that ${fault}: the change fails, and what was there stays, with nothing beside it`, async () => {
+      const other = await folder.current.other();
+      const address = newAddress();
+      await other.ask('create', address, recordOf({ a: '1' }));
+      await other.break(faults as never);
+      expect((await errorOf(other.ask('update', address, changesOf({ a: '2' })))).code).to.equal('EIO');
+      await other.break({});
+      expect(folder.current.endings(address)).to.deep.equal(['']);
+      expect(contentOf(await other.ask('load', address))).to.deep.equal({ a: '1' });
+      expect(await other.ask('update', address, changesOf({ a: '3' }))).to.deep.equal({ outcome: 'updated' });
+      expect(contentOf(await other.ask('load', address))).to.deep.equal({ a: '3' });
+    });
+  }
+
+  it('that can not flush the folder: a change, or an end, is not acknowledged', async () => {
+    const other = await folder.current.other();
+    const address = newAddress();
+    await other.ask('create', address, recordOf({ a: '1' }));
+    await other.break({ fsync: { code: 'EIO', after: 1 } });
+    expect((await errorOf(other.ask('update', address, changesOf({ a: '2' })))).code).to.equal('EIO');
+    await other.break({ fsync: { code: 'EIO' } });
+    expect((await errorOf(other.ask('destroy', address))).code).to.equal('EIO');
+    expect(folder.current.endings(address).filter((ending) => ending !== '')).to.deep.equal([]);
+  });
+
+  it('that does not know how to flush a folder: is not asked for more than it can', async () => {
+    const other = await folder.current.other();
+    const address = newAddress();
+    await other.ask('create', address, recordOf({ a: '1' }));
+    await other.break({ fsync: { code: 'EINVAL', after: 1 } });
+    expect(await other.ask('update', address, changesOf({ a: '2' }))).to.deep.equal({ outcome: 'updated' });
+  });
+
+  it('that can not remove a session: its end fails, and it is still there', async () => {
+    const other = await folder.current.other();
+    const address = newAddress();
+    await other.ask('create', address, recordOf({ a: '1' }));
+    await other.break({ unlink: { code: 'EIO' } });
+    expect((await errorOf(other.ask('destroy', address))).code).to.equal('EIO');
+    expect(contentOf(await other.ask('load', address))).to.deep.equal({ a: '1' });
+  });
+
+  it('that can not be read: an error, never "not there"', async () => {
+    const other = await folder.current.other();
+    const address = newAddress();
+    await other.ask('create', address, recordOf({ a: '1' }));
+    for (const code of ['EIO', 'EACCES', 'EMFILE', 'ENFILE', 'ESTALE', 'ENOMEM']) {
+      for (const name of ['open', 'read']) {
+        await other.break({ [name]: { code } });
+        expect((await errorOf(other.ask('load', address))).code).to.equal(code);
+      }
+    }
+    await other.break({});
+    expect(contentOf(await other.ask('load', address))).to.deep.equal({ a: '1' });
+  });
+});
+
+describe('the system calls', () => {
+  const folder = useFolder();
+
+  /** Those through Node's two interfaces; a file's are counted in the one, all others in the other. */
+  const expected: Record<string, Record<string, number>> = {
+    load: { open: 1, read: 1, close: 1 },
+    'update, flushed': {
+      ...{ symlink: 1, open: 3, read: 1, write: 1, fsync: 2, close: 3, rename: 1, unlink: 1 },
+    },
+    'update, not flushed': { symlink: 1, open: 2, read: 1, write: 1, close: 2, rename: 1, unlink: 1 },
+    'destroy, flushed': { symlink: 1, open: 2, read: 1, close: 2, fsync: 1, unlink: 2 },
+  };
+  for (const [what, calls] of Object.entries(expected)) {
+    it(`of ${what} are no more than it takes`, async () => {
+      const other = await folder.current.other({ fsync: !what.includes('not') });
+      const address = newAddress();
+      await other.ask('create', address, recordOf({ a: '1' }));
+      await other.ask('calls');
+      if (what === 'load') await other.ask('load', address);
+      else if (what.startsWith('update')) await other.ask('update', address, changesOf({ a: '2' }));
+      else await other.ask('destroy', address);
+      expect(await other.ask('calls')).to.deep.equal(calls);
+    });
+  }
+});
+
+describe('a process without file descriptors', () => {
+  const folder = useFolder();
+
+  it('can not tell whether there is a session: an error; and it recovers by itself', async function () {
+    if (process.platform === 'win32') this.skip(); // has no ulimit
+    const other = await folder.current.other({}, 'ulimit -n 60');
+    const address = newAddress();
+    await other.ask('create', address, recordOf({ a: '1' }));
+    await other.ask('exhaust');
+    expect((await errorOf(other.ask('load', address))).code).to.equal('EMFILE');
+    expect((await errorOf(other.ask('update', address, changesOf({ a: '2' })))).code).to.equal('EMFILE');
+    expect((await errorOf(other.ask('destroy', address))).code).to.equal('EMFILE');
+    expect((await errorOf(other.ask('create', newAddress(), recordOf()))).code).to.equal('EMFILE');
+    await other.ask('relax');
+    expect(contentOf(await other.ask('load', address))).to.deep.equal({ a: '1' });
+    expect(await other.ask('update', address, changesOf({ a: '2' }))).to.deep.equal({ outcome: 'updated' });
+    expect(folder.current.endings(address)).to.deep.equal(['']);
+  });
+});
+
+describe('a file that takes the place of the folder', () => {
+  const folder = useFolder();
+
+  it('is an error, and nothing becomes of it', async () => {
+    writeFileSync(folder.current.path, 'mine');
+    const store = folder.current.store();
+    for (const attempt of [
+      () => store.load(newAddress()),
+      () => store.update(newAddress(), changesOf({}), call()),
+      () => store.destroy(newAddress(), call()),
+      () => store.sweep(),
+    ])
+      expect((await errorOf(attempt())).code).to.equal('ENOTDIR');
+    expect(statSync(folder.current.path).size).to.equal(4);
+  });
+});

@@ -1,0 +1,91 @@
+import { inspect } from 'node:util';
+import { RedisStore } from '@koa-wsession/store-redis';
+import { expect } from 'chai';
+import { Redis, ReplyError } from 'ioredis';
+import sinon from 'sinon';
+import { call, changesOf, recordOf, rejection } from './support.js';
+
+describe('What RedisStore makes of errors', () => {
+  const ADDRESS = 'a'.repeat(43);
+  const SECRET = 'a secret of the session';
+  const redis = sinon.createStubInstance(Redis);
+  const store = new RedisStore(redis);
+  beforeEach(() => {
+    redis.evalsha.reset();
+    redis.eval.reset();
+  });
+
+  /** As ioredis makes them: with all that was sent. */
+  function fail(message: string): void {
+    redis.evalsha.callsFake((...args) => {
+      const error = Object.assign(new ReplyError(message), { command: { name: 'evalsha', args } });
+      return Promise.reject(error);
+    });
+  }
+
+  const calls = {
+    load: () => store.load(ADDRESS, call()),
+    create: () => store.create(ADDRESS, recordOf({ a: SECRET }), call()),
+    update: () => store.update(ADDRESS, changesOf({ a: SECRET }), call()),
+    destroy: () => store.destroy(ADDRESS, call()),
+  };
+
+  for (const [name, make] of Object.entries(calls)) {
+    it(`is an error without what was sent: ${name}`, async () => {
+      fail("READONLY You can't write against a read only replica.");
+      const error = await rejection(make());
+      expect(error.message).to.equal("Redis: READONLY You can't write against a read only replica");
+      const shown = inspect(error, { depth: 10, showHidden: true });
+      expect(shown).not.to.contain(SECRET).and.not.to.contain(ADDRESS);
+      expect(Reflect.ownKeys(error)).to.have.members(['stack', 'message']);
+    });
+  }
+
+  for (const message of [
+    "ERR unknown command 'evalsha', with args beginning with: 'sha' '1' 'a secret of the session' ",
+    'ERR unknown command `evalsha`, with args beginning with: `a secret\nof the session`, `a secret of the session`, ',
+  ]) {
+    it(`is a message without arguments: ${message.slice(0, 25)}`, async () => {
+      fail(message);
+      const error = await rejection(calls.update());
+      expect(error.message).to.match(/^Redis: ERR unknown command .evalsha.$/);
+    });
+  }
+
+  for (const message of ['OOM', 'LOADING', 'CLUSTERDOWN', 'MOVED', 'WRONGTYPE', 'NOAUTH', 'ERR'].map(
+    (code) => `${code} for some reason`,
+  )) {
+    it(`is an error, never "not there": ${message}`, async () => {
+      fail(message);
+      for (const make of Object.values(calls)) {
+        expect((await rejection(make())).message).to.equal(`Redis: ${message}`);
+      }
+    });
+  }
+
+  it('is an error, too, where a client throws, or rejects with anything else', async () => {
+    redis.evalsha.throws(new Error('thrown'));
+    expect((await rejection(calls.load())).message).to.equal('Redis: thrown');
+    redis.evalsha.returns(Promise.reject(SECRET));
+    expect((await rejection(calls.load())).message).to.equal('Redis: string');
+  });
+
+  const record = ['created', '1', 'expires', '2', ':a', '1'];
+  const odd: Record<keyof typeof calls, unknown[]> = {
+    load: [record.slice(0, 5), record.slice(2), record.slice(0, 2), [...record, ':b', null]],
+    create: [['updated'], [null]],
+    update: [['created'], ['conflict'], ['conflict', 7]],
+    destroy: [record.slice(0, 5), record.slice(2), [...record, ':b', 7]],
+  };
+  const never = [undefined, 'OK', 7, true, {}, [], [7], [['created']], new Map()];
+
+  for (const [name, replies] of Object.entries(odd)) {
+    it(`is an error where the reply is none of ours: ${name}`, async () => {
+      for (const reply of [...never, ...replies]) {
+        redis.evalsha.resolves(reply);
+        const error = await rejection(calls[name as keyof typeof calls]());
+        expect(error.message, inspect(reply)).to.equal("Redis: the answer isn't one of this store's scripts");
+      }
+    });
+  }
+});

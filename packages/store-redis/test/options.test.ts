@@ -1,0 +1,106 @@
+import { RedisStore } from '@koa-wsession/store-redis';
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import { Redis as Redis5 } from 'ioredis5';
+import sinon from 'sinon';
+import { rejection } from './support.js';
+
+describe('new RedisStore(redis, options)', () => {
+  const redis = sinon.createStubInstance(Redis);
+
+  it("has the seed's defaults", () => {
+    const store = new RedisStore(redis);
+    expect(store).to.include({ expire: 3600, secure: false, domain: undefined });
+    expect(store.capabilities).to.deep.equal({ seals: false, merges: true, revokes: true });
+  });
+
+  it('takes expire, secure and domain', () => {
+    const options = { expire: 60, secure: true, domain: 'example.com' };
+    expect(new RedisStore(redis, options)).to.include(options);
+  });
+
+  it('puts the prefix before each key', async () => {
+    const stub = sinon.createStubInstance(Redis);
+    stub.evalsha.resolves(null);
+    for (const [prefix, key] of [
+      [undefined, 'wppsess:KEY'],
+      ['shop:', 'shop:KEY'],
+      ['', 'KEY'],
+      ['{sess}ä😀:', '{sess}ä😀:KEY'],
+    ] as const) {
+      const store = new RedisStore(stub, prefix === undefined ? {} : { prefix });
+      await store.load('KEY', { name: 'wsession', deadline: Number.POSITIVE_INFINITY });
+      expect(stub.evalsha.lastCall.args.slice(1, 3)).to.deep.equal([1, key]);
+    }
+  });
+
+  for (const [problem, options] of Object.entries({
+    'an unknown option': { expires: 60 },
+    'an expire that is no duration': { expire: 0 },
+    'an expire that is a string': { expire: '3600' },
+    'a secure that is no boolean': { secure: 1 },
+    'a domain that is none': { domain: 'a;b' },
+    'a prefix that is no string': { prefix: 7 },
+    'a prefix that is null': { prefix: null },
+    'a prefix with a NUL': { prefix: 'a\0b' },
+    'a prefix with a lone surrogate': { prefix: '\ud800' },
+    'no object': 'wppsess:',
+  })) {
+    it(`refuses ${problem}`, () => {
+      expect(() => new RedisStore(redis, options as object))
+        .to.throw(TypeError)
+        .with.property('code', 'WSESSION_OPTION');
+    });
+  }
+
+  class NodeRedis {
+    connect(): void {}
+    on(): void {}
+    off(): void {}
+    eval(): void {}
+    evalSha(): void {}
+  }
+  for (const [got, client] of [
+    ['undefined', undefined],
+    ['null', null],
+    ['a string of 22 characters', 'redis://localhost:6379'],
+    ['a function', Redis],
+    ['an object (Object)', {}],
+    ['an object (NodeRedis)', new NodeRedis()],
+    ['an object (Pipeline)', new Redis({ lazyConnect: true }).pipeline()],
+  ] as const) {
+    it(`refuses ${got} in place of a client`, () => {
+      expect(() => new RedisStore(client as never))
+        .to.throw(TypeError, `The client of RedisStore is ${got}, but it takes one of ioredis`)
+        .with.property('code', 'WSESSION_OPTION');
+    });
+  }
+
+  it('takes each kind of client of both versions', () => {
+    const lazyConnect = true;
+    const all = [
+      new Redis({ lazyConnect }),
+      new Redis5({ lazyConnect }),
+      new Redis({ lazyConnect, name: 'm', sentinels: [{ host: '127.0.0.1' }] }),
+      new Redis5({ lazyConnect, name: 'm', sentinels: [{ host: '127.0.0.1' }] }),
+      new Redis.Cluster(['127.0.0.1'], { lazyConnect }),
+      new Redis5.Cluster(['127.0.0.1'], { lazyConnect }),
+    ];
+    for (const client of all) new RedisStore(client).close();
+    expect(all.map(({ status }) => status)).to.deep.equal(all.map(() => 'wait'));
+  });
+
+  it('leaves the client alone in close(), which may be called twice', async () => {
+    const stub = sinon.createStubInstance(Redis);
+    stub.evalsha.rejects(new Error('still in use'));
+    const store = new RedisStore(stub);
+    store.close();
+    store.close();
+    sinon.assert.notCalled(stub.quit);
+    sinon.assert.notCalled(stub.disconnect);
+    const error = await rejection(
+      store.load('KEY', { name: 'wsession', deadline: Number.POSITIVE_INFINITY }),
+    );
+    expect(error.message).to.contain('still in use');
+  });
+});

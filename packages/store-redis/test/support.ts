@@ -1,0 +1,59 @@
+import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
+import { Redis as Redis5 } from 'ioredis5';
+import type { Call, Changes, Entries, SessionRecord } from 'koa-wsession';
+
+/** Those that both versions take. */
+export interface ClientOptions {
+  autoResendUnfulfilledCommands?: boolean;
+  enableAutoPipelining?: boolean;
+  enableOfflineQueue?: boolean;
+  keyPrefix?: string;
+  lazyConnect?: boolean;
+  maxRetriesPerRequest?: number | null;
+  reconnectOnError?: (error: Error) => boolean;
+  retryStrategy?: () => number;
+}
+
+/** The versions that the store serves. */
+export const clients = {
+  'ioredis 6': (port: number, options: ClientOptions = {}): Redis =>
+    new Redis(port, options).on('error', () => {}),
+  'ioredis 5': (port: number, options: ClientOptions = {}): Redis5 =>
+    new Redis5(port, options).on('error', () => {}),
+};
+
+export const HOUR = 3_600_000;
+
+export function call(timeout = 5000): Call {
+  return { name: 'test', deadline: performance.now() + timeout };
+}
+
+/** A key as the core makes them. */
+export function address(): string {
+  return randomBytes(32).toString('base64url');
+}
+
+export function recordOf(entries: Record<string, string> = {}, expiresAt = Date.now() + HOUR): SessionRecord {
+  return { entries: new Map(Object.entries(entries)), createdAt: Date.now(), expiresAt };
+}
+
+export function changesOf(set: Record<string, string>, more: Partial<Changes> = {}): Changes {
+  return { set: new Map(Object.entries(set)), delete: [], expiresAt: Date.now() + HOUR, ...more };
+}
+
+export function contentOf(
+  record: { readonly entries: Entries } | undefined,
+): Record<string, string> | undefined {
+  return record && Object.fromEntries(record.entries);
+}
+
+/** The error that a promise rejects with. */
+export function rejection(promise: Promise<unknown>): Promise<Error> {
+  return promise.then(
+    () => {
+      throw new Error('It was expected to fail.');
+    },
+    (error) => error,
+  );
+}

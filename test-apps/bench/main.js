@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+import { parseArgs } from 'node:util';
+import { leaveTheServersTheirCore, pinned } from './src/children.js';
+import { countRequests } from './src/counts.js';
+import { profile } from './src/profile.js';
+import { FULL, measureRatios, QUICK } from './src/ratios.js';
+import { withRedis } from './src/redis.js';
+import { countsTables, ratiosTable, writePart } from './src/report.js';
+import { can, REFERENCE, SYSTEMS } from './src/systems.js';
+import { canTrace } from './src/tally.js';
+import { WORKS } from './src/works.js';
+
+const HELP = `Usage: npm run bench -- [mode] [options]
+
+Modes
+  (none)             CPU per request, in multiples of Koa without sessions
+  --counts           bytes, Redis commands and system calls a request
+  --scale            cost and bytes with many sessions, in redis and fs
+  --profile          where the CPU time goes: for one system and one work
+
+Options
+  --quick            a few minutes instead of about half an hour; only for orientation
+  --systems a,b      only these: ${SYSTEMS.map(({ id }) => id).join(', ')}
+  --works a,b        only these: ${WORKS.map(({ id }) => id).join(', ')}
+  --sessions n,n     how many, for --scale (default 100,10000,1000000)
+  --write            write docs/performance.md in any case; without it, only a whole run does
+  --help
+`;
+
+const { values: flags } = parseArgs({
+  options: {
+    counts: { type: 'boolean' },
+    scale: { type: 'boolean' },
+    profile: { type: 'boolean' },
+    quick: { type: 'boolean' },
+    systems: { type: 'string' },
+    works: { type: 'string' },
+    sessions: { type: 'string' },
+    write: { type: 'boolean' },
+    help: { type: 'boolean' },
+  },
+});
+
+const progress = (text) => console.error(text);
+
+if (flags.help) {
+  console.log(HELP);
+} else {
+  const mode = flags.counts ? counts : flags.scale ? scale : flags.profile ? profileOne : ratios;
+  await mode({ systems: pick(SYSTEMS, flags.systems), works: pick(WORKS, flags.works) });
+}
+
+async function ratios(selection) {
+  leaveTheServersTheirCore();
+  if (!pinned) progress('Without taskset and a second core, servers share theirs: the range will be wide.');
+  const effort = flags.quick ? QUICK : FULL;
+  const { cells, failures } = await measureRatios(selection, effort, progress);
+  console.log(ratiosTable(cells));
+  await finish('ratios', failures, cells, effort);
+}
+
+async function counts({ systems, works }) {
+  if (!canTrace) progress('There is no strace here: system calls are not counted.');
+  const results = [];
+  const failures = [];
+  await withRedis(async (redis) => {
+    for (const system of flags.systems ? systems : [REFERENCE, ...systems]) {
+      progress(system.label);
+      for (const work of works.filter((work) => can(system, work))) {
+        try {
+          results.push(await countRequests(system, work, redis.port));
+        } catch (error) {
+          failures.push(`${system.label}, ${work.title}: ${error.message}`);
+        }
+      }
+    }
+  });
+  console.log(countsTables(results).join('\n\n'));
+  await finish('counts', failures, results);
+}
+
+async function scale() {
+  leaveTheServersTheirCore();
+  const { measureScale, SIZES } = await import('./src/scale.js');
+  const sizes = flags.sessions?.split(',').map(Number) ?? SIZES;
+  const text = await measureScale(sizes, progress);
+  console.log(text);
+  await finish('scale', [], text);
+}
+
+async function profileOne({ systems: [system], works: [work] }) {
+  if (!flags.systems || !flags.works) throw new Error('--profile needs --systems and --works, one each.');
+  leaveTheServersTheirCore();
+  console.log(await profile(system, work));
+}
+
+/** The page is for runs over everything; one with failures is none. */
+async function finish(part, failures, ...results) {
+  for (const failure of failures) console.error(`FAILED  ${failure}`);
+  if (failures.length > 0) process.exitCode = 1;
+  const whole = !flags.quick && !flags.systems && !flags.works && !flags.sessions && failures.length === 0;
+  if (!whole && !flags.write) return;
+  await writePart(part, ...results);
+  console.error('Written to docs/performance.md.');
+}
+
+function pick(all, ids) {
+  if (ids === undefined) return all;
+  return ids.split(',').map((id) => {
+    const found = all.find((one) => one.id === id);
+    if (!found) throw new Error(`There is no "${id}": one of ${all.map(({ id }) => id).join(', ')}.`);
+    return found;
+  });
+}

@@ -1,0 +1,79 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const cores = availableParallelism();
+
+/** Whether servers get a core of their own, and everything else the others. */
+export const pinned = cores > 1 && spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0;
+
+/** Leaves core 0 to the servers. What this process starts from now on (Redis) does so, too. */
+export function leaveTheServersTheirCore() {
+  if (!pinned) return;
+  spawnSync('taskset', ['-a', '-c', '-p', `1-${cores - 1}`, String(process.pid)], { stdio: 'ignore' });
+}
+
+/** A folder for one process's files, under `TMPDIR`, that is removed in the end. */
+export async function withDirectory(use) {
+  const directory = await mkdtemp(join(tmpdir(), 'bench-'));
+  try {
+    return await use(directory);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+const SERVER = fileURLToPath(new URL('./server.js', import.meta.url));
+
+/** The same in each run, so that what is counted is, too. */
+const SECRET = 'bench bench bench bench bench bench bench bench';
+
+/**
+ * Starts a system in a process of its own.
+ *
+ * @param {import('./systems.js').System} system
+ * @param {{ redisPort?: number, directory?: string }} context
+ * @param {{ nodeOptions?: string[] }} [options]
+ */
+export async function startServer(system, context, { nodeOptions = [] } = {}) {
+  const command = [
+    ...(pinned ? ['taskset', '-c', '0'] : []),
+    process.execPath,
+    ...nodeOptions,
+    SERVER,
+    system.id,
+    JSON.stringify({ ...context, secret: SECRET }),
+  ];
+  const child = spawn(command[0], command.slice(1), {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, NODE_OPTIONS: '', NODE_ENV: system.trial ? 'test' : 'production' },
+  });
+  const failed = once(child, 'exit').then(([code]) => {
+    throw new Error(`${system.label} ended (${code}).`);
+  });
+  failed.catch(() => {}); // whoever waits for an answer hears of it
+
+  const receive = async () => (await Promise.race([once(child, 'message'), failed]))[0];
+  const ask = async (question) => {
+    child.send(question);
+    return (await receive()).answer;
+  };
+
+  const { port } = await receive();
+  return {
+    port,
+    pid: child.pid,
+    /** Microseconds of CPU since it started. */
+    cpu: () => ask('cpu'),
+    /** Ends it in peace (a profile gets written) and resolves when it is gone. */
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const gone = once(child, 'exit');
+      child.send('end');
+      await gone;
+    },
+  };
+}

@@ -1,0 +1,145 @@
+import { startServer, withDirectory } from './children.js';
+import { drive, withVisitors } from './client.js';
+import { withRedis } from './redis.js';
+import { can, REFERENCE } from './systems.js';
+
+/**
+ * How often and how long (milliseconds). A round starts both processes anew; a slice is one measurement. They warm up
+ * until the system has answered so many requests, since a slow one would otherwise be measured before it is compiled.
+ */
+export const FULL = {
+  rounds: 5,
+  slices: 5,
+  slice: 500,
+  warmUp: { requests: 6000, atMost: 5000 },
+  visitors: 32,
+};
+export const QUICK = {
+  rounds: 2,
+  slices: 3,
+  slice: 200,
+  warmUp: { requests: 2000, atMost: 1000 },
+  visitors: 32,
+};
+
+/**
+ * @typedef {object} Cell one system at one work, as multiples of what a request costs bare Koa
+ * @property {string} system
+ * @property {string} work
+ * @property {number} median
+ * @property {number} min
+ * @property {number} max
+ * @property {number} slices
+ */
+
+/**
+ * @param {{ systems: import('./systems.js').System[], works: import('./works.js').Work[] }} selection
+ * @param {typeof FULL} effort
+ * @param {(text: string) => void} progress
+ * @returns {Promise<{ cells: Cell[], failures: string[] }>}
+ */
+export async function measureRatios({ systems, works }, effort, progress) {
+  /** @type {Map<string, number[]>} */
+  const ratios = new Map();
+  /** @type {Map<string, string>} */
+  const failures = new Map();
+
+  await withRedis(async (redis) => {
+    for (let round = 1; round <= effort.rounds; round++) {
+      for (const system of systems) {
+        if (failures.has(system.id)) continue;
+        progress(`round ${round} of ${effort.rounds}: ${system.label}`);
+        try {
+          await redis.client.flushall();
+          await withDirectory((directory) =>
+            withPair(system, { redisPort: redis.port, directory }, async (pair) => {
+              for (const work of works.filter((work) => can(system, work))) {
+                const measured = await measureSlices(pair, work, effort);
+                const key = `${system.id} ${work.id}`;
+                ratios.set(key, [...(ratios.get(key) ?? []), ...measured]);
+              }
+            }),
+          );
+        } catch (error) {
+          failures.set(system.id, `${system.label}: ${error.message}`);
+        }
+      }
+    }
+  });
+
+  const cells = Array.from(ratios, ([key, values]) => {
+    const [system, work] = key.split(' ');
+    return { system, work, ...summarize(values) };
+  });
+  return {
+    cells: cells.filter(({ system }) => !failures.has(system)),
+    failures: [...failures.values()],
+  };
+}
+
+/** The system and bare Koa, side by side on one core, for as long as `use` takes. */
+export async function withPair(system, context, use) {
+  const reference = await startServer(REFERENCE, {});
+  try {
+    const subject = await startServer(system, context);
+    try {
+      return await use({ reference, subject });
+    } finally {
+      await subject.stop();
+    }
+  } finally {
+    await reference.stop();
+  }
+}
+
+/** Bare Koa always does the same: it answers to who has no cookie. */
+const REFERENCE_WORK = {
+  id: 'reference',
+  title: 'Koa alone',
+  before: 'none',
+  path: () => '/untouched',
+  body: () => 'untouched',
+};
+
+/** One ratio a slice, with visitors who come for it and leave again. */
+export async function measureSlices({ reference, subject }, work, effort) {
+  const { visitors } = effort;
+  return withVisitors(reference.port, REFERENCE_WORK, visitors, (others) =>
+    withVisitors(subject.port, work, visitors, async (ours) => {
+      await warmUp(others, ours, effort.warmUp);
+      const measured = [];
+      for (let i = 0; i < effort.slices; i++) {
+        measured.push(await measureSlice({ reference, subject }, others, ours, effort.slice));
+      }
+      for (const visitor of ours) await visitor.prove();
+      return measured;
+    }),
+  );
+}
+
+async function warmUp(others, ours, { requests, atMost }) {
+  const end = performance.now() + atMost;
+  for (let done = 0; done < requests && performance.now() < end; ) {
+    [done] = (await Promise.all([drive(ours, 100), drive(others, 100)])).map((number) => done + number);
+  }
+}
+
+/** Both under load at once; the CPU time of a request to the one, as a multiple of that of a request to the other. */
+async function measureSlice({ reference, subject }, others, ours, milliseconds) {
+  const [referenceBefore, subjectBefore] = await Promise.all([reference.cpu(), subject.cpu()]);
+  const [referenceRequests, subjectRequests] = await Promise.all([
+    drive(others, milliseconds),
+    drive(ours, milliseconds),
+  ]);
+  const [referenceAfter, subjectAfter] = await Promise.all([reference.cpu(), subject.cpu()]);
+  const ofReference = (referenceAfter - referenceBefore) / referenceRequests;
+  return (subjectAfter - subjectBefore) / subjectRequests / ofReference;
+}
+
+export function summarize(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const median =
+    sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
+  return { median, min: sorted[0], max: sorted[sorted.length - 1], slices: sorted.length };
+}

@@ -1,0 +1,146 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { ratiosChart } from './chart.js';
+import { REFERENCE, SYSTEMS } from './systems.js';
+import { WORKS } from './works.js';
+
+const PAGE = fileURLToPath(new URL('../../../docs/performance.md', import.meta.url));
+const CHART = fileURLToPath(new URL('../../../docs/performance.svg', import.meta.url));
+
+const KINDS = {
+  cookie: 'In the cookie',
+  redis: 'In Redis',
+  file: 'In files',
+  memory: 'In memory',
+  bare: 'No sessions',
+};
+
+/** Places in a Markdown table what each system has for each work; systems stand together by where they keep sessions. */
+function matrix(systems, works, cellOf) {
+  const rows = [['', ...works.map(({ title }) => title)]];
+  for (const [kind, title] of Object.entries(KINDS)) {
+    const ofKind = systems.filter((system) => system.kind === kind);
+    if (ofKind.length > 0) rows.push([`**${title}**`, ...works.map(() => '')]);
+    for (const system of ofKind) {
+      const label = system.role === 'ours' ? `**${system.label}**` : system.label;
+      rows.push([label, ...works.map((work) => cellOf(system, work) ?? '-')]);
+    }
+  }
+  return table(rows);
+}
+
+/** A Markdown table that can also be read as it is. The first column is text, the others are numbers. */
+export function table(rows) {
+  const widths = rows[0].map((_, column) => Math.max(3, ...rows.map((row) => String(row[column]).length)));
+  const format = (row) =>
+    `| ${row.map((cell, column) => (column === 0 ? String(cell).padEnd(widths[column]) : String(cell).padStart(widths[column]))).join(' | ')} |`;
+  const rule = `|${widths.map((width, column) => (column === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`;
+  return [format(rows[0]), rule, ...rows.slice(1).map(format)].join('\n');
+}
+
+const involved = (results, all, key) => all.filter(({ id }) => results.some((result) => result[key] === id));
+
+/** @param {import('./ratios.js').Cell[]} cells */
+export function ratiosTable(cells) {
+  const find = (system, work) => cells.find((cell) => cell.system === system.id && cell.work === work.id);
+  return matrix(involved(cells, SYSTEMS, 'system'), involved(cells, WORKS, 'work'), (system, work) => {
+    const cell = find(system, work);
+    return cell && `${round(cell.median)} (${round(cell.min)}–${round(cell.max)})`;
+  });
+}
+
+/** Two decimals up to 10, one up to 100. */
+export function round(ratio) {
+  return ratio.toFixed(ratio < 9.995 ? 2 : ratio < 99.95 ? 1 : 0);
+}
+
+/** @param {import('./counts.js').Count[]} counts */
+export function countsTables(counts) {
+  const systems = involved(counts, [REFERENCE, ...SYSTEMS], 'system');
+  return involved(counts, WORKS, 'work').map(({ id, title }) => {
+    const of = (system) => counts.find((count) => count.system === system.id && count.work === id);
+    const number = (value) => (value === undefined ? '?' : Number(value.toFixed(1)));
+    const rows = systems.flatMap((system) => {
+      const count = of(system);
+      if (!count) return [];
+      const label = system.role === 'ours' ? `**${system.label}**` : system.label;
+      const { cookieBytes, setCookieBytes, redis, calls } = count;
+      return [
+        [
+          label,
+          ...[cookieBytes, setCookieBytes, redis.commands, redis.bytesSent, redis.bytesReceived].map(number),
+          ...[calls?.files, calls?.sockets].map(number),
+        ],
+      ];
+    });
+    const head = [
+      '',
+      'Cookie',
+      'Set-Cookie',
+      'Redis commands',
+      'bytes to',
+      'bytes from',
+      'file calls',
+      'socket calls',
+    ];
+    return `### ${title[0].toUpperCase()}${title.slice(1)}\n\n${table([head, ...rows])}`;
+  });
+}
+
+const INTRODUCTION = `# Performance
+
+What a session costs, measured by [test-apps/bench](../test-apps/bench), which says how. Run it again with
+
+\`\`\`sh
+npm run bench                 # CPU per request: the table and the picture
+npm run bench -- --counts     # bytes, Redis commands, system calls
+npm run bench -- --scale      # up to 1,000,000 sessions
+\`\`\`
+
+No figure here is a time, so none depends on the machine much.
+`;
+
+/** The parts of the page, in their order; each mode of the tool writes its own and leaves the others alone. */
+const PARTS = ['ratios', 'counts', 'scale'];
+
+const texts = {
+  ratios: (cells, effort) => `## CPU per request
+
+In multiples of what a request costs Koa without sessions. Median (lowest–highest) of ${effort.rounds * effort.slices} slices:
+${effort.rounds} rounds with fresh processes, ${effort.slices} slices each. In a slice, the system and Koa without sessions are under load at
+the same time, by ${effort.visitors} visitors each, on one core that only they use; what is compared is the CPU time of their
+processes, a request. A session has ten keys and 300 bytes, unless the work says otherwise. Each answer is checked, and
+in the end what was written is read back. *The least* is what nobody can do without: see the
+[code](../test-apps/bench/src/systems).
+
+![Bars: the same numbers](performance.svg)
+
+${ratiosTable(cells)}`,
+
+  counts: (counts) => `## Counts a request
+
+These are the same in each run. Bytes are those of the headers' values, and of what goes over the connection to Redis.
+A command to Redis may be a script that has others run. System calls on files and on sockets are counted without
+those that only wait.
+
+${countsTables(counts).join('\n\n')}`,
+
+  scale: (tables) => `## Many sessions
+
+${tables}`,
+};
+
+/** Puts one part into docs/performance.md. */
+export async function writePart(part, ...results) {
+  const old = await readFile(PAGE, 'utf8').catch(() => '');
+  const kept = (name) => {
+    const [, text] = old.split(`<!-- ${name} -->\n`);
+    return text?.trim();
+  };
+  const written = PARTS.map((name) => [name, name === part ? texts[part](...results) : kept(name)]);
+  const parts = written.filter(([, text]) => text);
+  // A part stands between two of its marks.
+  const body = parts.map(([name, text]) => `<!-- ${name} -->\n\n${text}\n\n<!-- ${name} -->\n`).join('\n');
+  await writeFile(PAGE, `${INTRODUCTION}\n${body}`);
+  if (part === 'ratios') await writeFile(CHART, ratiosChart(results[0]));
+}

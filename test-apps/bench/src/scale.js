@@ -1,0 +1,171 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { opendir, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { FsStore } from '@koa-wsession/store-fs';
+import { RedisStore } from '@koa-wsession/store-redis';
+import { startServer, withDirectory } from './children.js';
+import { withVisitors } from './client.js';
+import { measureSlices, summarize, withPair } from './ratios.js';
+import { withRedis } from './redis.js';
+import { round, table } from './report.js';
+import { SYSTEMS } from './systems.js';
+import { CONTENT, WORKS } from './works.js';
+
+export const SIZES = [100, 10_000, 1_000_000];
+
+/** Many visitors, so that their sessions are spread among the others. */
+const EFFORT = {
+  rounds: 3,
+  slices: 4,
+  slice: 500,
+  warmUp: { requests: 6000, atMost: 5000 },
+  visitors: 128,
+};
+
+const MEASURED = ['read', 'counter'].map((id) => WORKS.find((work) => work.id === id));
+
+/** Of the sessions that are there, one in so many is over when the sweep comes. */
+const OVER = 10;
+
+/** No sweep may hold the event loop for longer, in milliseconds. */
+const LONGEST_HOLD = 20;
+
+/**
+ * What changes when there are many sessions, as Markdown without times; `progress` is told the times, too.
+ * @param {number[]} sizes
+ * @param {(text: string) => void} progress
+ */
+export async function measureScale(sizes, progress) {
+  const bytes = await measureBytes();
+  progress(bytes);
+  const flat = [];
+  await withRedis(async (redis) => {
+    const context = { redisPort: redis.port };
+    const store = new RedisStore(redis.client, { expire: 86_400 });
+    for (const { size, ...costs } of await grow('redis', context, store, sizes, progress)) {
+      flat.push(['RedisStore', size, ...Object.values(costs), '-']);
+    }
+  });
+  await withDirectory(async (directory) => {
+    const store = new FsStore({ directory, fsync: false, sweepInterval: false, expire: 86_400 });
+    const sweepAll = (size) => sweep(directory, size, progress);
+    for (const { size, ...costs } of await grow('fs', { directory }, store, sizes, progress, sweepAll)) {
+      flat.push(['FsStore', size, ...Object.values(costs)]);
+    }
+  });
+  const head = ['', 'sessions', ...MEASURED.map(({ title }) => title), `no hold over ${LONGEST_HOLD} ms`];
+  return `What a request costs among so many sessions (beside the visitors' own), in multiples of Koa without, and whether a sweep that looks into all
+files, and removes one in ${OVER}, lets the event loop go on:
+
+${table([head, ...flat.map(([label, size, ...rest]) => [label, size.toLocaleString('en'), ...rest])])}
+
+Bytes of one session of ten keys and 300 bytes:
+
+${bytes}`;
+}
+
+/** Fills the store up to each size, and measures there. */
+async function grow(id, context, store, sizes, progress, afterwards) {
+  const system = SYSTEMS.find((system) => system.id === id);
+  const rows = [];
+  let there = 0;
+  for (const size of sizes) {
+    progress(`${system.label}: ${size.toLocaleString('en')} sessions, filling`);
+    await fill(store, size - there, (done) => progress(`  ${(there + done).toLocaleString('en')}`));
+    const row = { size };
+    const measured = new Map(MEASURED.map(({ id }) => [id, []]));
+    for (let r = 0; r < EFFORT.rounds; r++) {
+      await withPair(system, context, async (pair) => {
+        for (const work of MEASURED) measured.get(work.id).push(...(await measureSlices(pair, work, EFFORT)));
+      });
+    }
+    for (const [work, values] of measured) {
+      const { median, min, max } = summarize(values);
+      row[work] = `${round(median)} (${round(min)}–${round(max)})`;
+    }
+    progress(`${system.label}: ${size.toLocaleString('en')} sessions: ${JSON.stringify(row)}`);
+    there = size;
+    if (afterwards) {
+      const { removed, longest } = await afterwards(size);
+      there -= removed;
+      row.sweep = longest <= LONGEST_HOLD ? 'yes' : 'NO';
+    }
+    rows.push(row);
+  }
+  return rows;
+}
+
+/** As the core would have it, past HTTP. */
+async function fill(store, number, progress) {
+  const entries = new Map(Object.entries(CONTENT).map(([key, value]) => [key, JSON.stringify(value)]));
+  let begun = 0;
+  await Promise.all(
+    Array.from({ length: 64 }, async () => {
+      while (begun < number) {
+        begun += 1;
+        const isOver = begun % OVER === 0 && store instanceof FsStore;
+        const now = Date.now();
+        const record = { entries, createdAt: now, expiresAt: now + (isOver ? -1 : 86_400_000) };
+        const address = randomBytes(32).toString('base64url');
+        await store.create(address, record, { name: 'wsession', deadline: performance.now() + 60_000 });
+        if (begun % 100_000 === 0) progress(begun);
+      }
+    }),
+  );
+}
+
+/** In a process of its own, which does nothing else; what it must look at are old files, all of them. */
+async function sweep(directory, size, progress) {
+  const dayAgo = new Date(Date.now() - 2 * 86_400_000);
+  for await (const path of filesIn(directory)) await utimes(path, dayAgo, dayAgo);
+  const child = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('./sweeper.js', import.meta.url)), directory],
+    {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    },
+  );
+  const [[{ removed, longest, seconds }]] = await Promise.all([once(child, 'message'), once(child, 'exit')]);
+  progress(
+    `FsStore: ${size.toLocaleString('en')} files: the sweep removed ${removed} in ${seconds.toFixed(1)} s ` +
+      `and held the event loop for ${longest.toFixed(1)} ms at most`,
+  );
+  return { removed, longest };
+}
+
+async function* filesIn(directory) {
+  for await (const entry of await opendir(directory, { recursive: true })) {
+    if (entry.isFile()) yield join(entry.parentPath, entry.name);
+  }
+}
+
+/** What one session takes, here and with the others. */
+async function measureBytes() {
+  const rows = [['', 'Redis (MEMORY USAGE)', 'file', 'on disk (blocks)']];
+  await withRedis(async (redis) => {
+    for (const system of SYSTEMS.filter(
+      ({ kind, role }) => ['redis', 'file'].includes(kind) && role !== 'floor',
+    )) {
+      await redis.client.flushall();
+      await withDirectory(async (directory) => {
+        const server = await startServer(system, { redisPort: redis.port, directory });
+        const [work] = MEASURED;
+        await withVisitors(server.port, work, 1, async ([visitor]) => visitor.visit());
+        await server.stop();
+        let [memory, size, blocks] = [0, 0, 0];
+        for (const key of await redis.client.keys('*')) memory += await redis.client.memory('USAGE', key);
+        for await (const path of filesIn(directory)) {
+          const stats = await stat(path);
+          size += stats.size;
+          blocks += stats.blocks * 512;
+        }
+        const label = system.role === 'ours' ? `**${system.label}**` : system.label;
+        rows.push([label, memory || '-', size || '-', blocks || '-']);
+      });
+    }
+  });
+  return table(rows);
+}

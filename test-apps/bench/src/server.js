@@ -1,0 +1,26 @@
+/*
+ * One system in a process of its own. It tells its port, its CPU time whenever it is asked, and ends with its parent.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+
+const [id, context] = process.argv.slice(2);
+const { create } = await import(`./systems/${id}.js`);
+const server = await create(JSON.parse(context));
+server.keepAliveTimeout = 0;
+server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }));
+
+/** Answers to what the parent may ask. */
+const answers = {
+  /** Microseconds of CPU so far, of all threads. */
+  cpu() {
+    const { user, system } = process.cpuUsage();
+    return user + system;
+  },
+  async end() {
+    await delay(20); // what is being profiled or traced finishes what it does
+    process.exit();
+  },
+};
+
+process.on('message', async (question) => process.send({ answer: await answers[question]() }));
+process.on('disconnect', () => process.exit());

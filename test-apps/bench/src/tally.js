@@ -1,0 +1,142 @@
+/*
+ * What counts without knowing what it counts: a proxy between a client and Redis, and a look at a process's system
+ * calls.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { withDirectory } from './children.js';
+
+/** A port that leads to Redis, and counts what goes over it for as long as `use` takes. */
+export async function withCountingProxy(redisPort, use) {
+  const totals = { commands: 0, bytesSent: 0, bytesReceived: 0 };
+  const sockets = new Set();
+  const proxy = createServer((client) => {
+    const redis = connect({ port: redisPort, host: '127.0.0.1', noDelay: true });
+    client.setNoDelay();
+    const countCommands = commandCounter(() => {
+      totals.commands += 1;
+    });
+    client.on('data', (bytes) => {
+      totals.bytesSent += bytes.length;
+      countCommands(bytes);
+    });
+    redis.on('data', (bytes) => {
+      totals.bytesReceived += bytes.length;
+    });
+    client.pipe(redis).pipe(client);
+    for (const socket of [client, redis]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.once('close', () => {
+        client.destroy();
+        redis.destroy();
+        sockets.delete(socket);
+      });
+    }
+  }).listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  try {
+    return await use({ port: proxy.address().port, totals: () => ({ ...totals }) });
+  } finally {
+    proxy.close();
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+/** Calls `onCommand` at the end of each command in a stream of bytes to Redis: `*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`. */
+export function commandCounter(onCommand) {
+  let line = '';
+  let argumentsLeft = 0;
+  let bytesLeft = 0;
+  return (bytes) => {
+    let at = 0;
+    while (at < bytes.length) {
+      if (bytesLeft > 0) {
+        const skipped = Math.min(bytesLeft, bytes.length - at);
+        at += skipped;
+        bytesLeft -= skipped;
+        if (bytesLeft === 0 && argumentsLeft === 0) onCommand();
+        continue;
+      }
+      const end = bytes.indexOf('\n', at);
+      line += bytes.latin1Slice(at, end < 0 ? undefined : end);
+      if (end < 0) return;
+      at = end + 1;
+      const number = Number(line.slice(1));
+      if (line.startsWith('*')) {
+        argumentsLeft = number;
+      } else if (line.startsWith('$')) {
+        argumentsLeft -= 1;
+        bytesLeft = number + 2;
+      } else {
+        throw new Error(`Not the protocol of Redis: ${JSON.stringify(line)}`);
+      }
+      line = '';
+    }
+  };
+}
+
+/** Whether system calls can be counted here: there is `strace`, and it may attach to a process that is no child of its. */
+export const canTrace =
+  spawnSync('strace', ['-qq', '-e', 'trace=none', 'true'], { stdio: 'ignore' }).status === 0 &&
+  (process.getuid?.() === 0 || ptraceScope() === 0);
+
+/** 0: any process of the same user (Linux, security/Yama). */
+function ptraceScope() {
+  try {
+    return Number(readFileSync('/proc/sys/kernel/yama/ptrace_scope', 'utf8'));
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * The system calls of a process, all of its threads, while `use` is at work: those on files and folders, and those on
+ * sockets. Waiting (`futex`, `epoll`), memory and signals are left out: they come and go with the weather.
+ */
+export function traceCalls(pid, use) {
+  return withDirectory(async (directory) => {
+    const output = join(directory, 'trace');
+    const tracer = spawn('strace', ['-f', '-y', '-s', '0', '-o', output, '-p', String(pid)], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const exited = once(tracer, 'exit');
+    let said = '';
+    tracer.stderr.setEncoding('utf8');
+    await new Promise((resolve, reject) => {
+      tracer.stderr.on('data', (text) => {
+        said += text;
+        if (/attached/.test(said)) resolve();
+      });
+      exited.then(() => reject(new Error(`strace ended: ${said}`)));
+    });
+    const answer = await use();
+    tracer.kill('SIGINT');
+    await exited;
+    return { answer, calls: sortCalls(await readFile(output, 'latin1')) };
+  });
+}
+
+const PATH_CALL =
+  /^(open|openat|openat2|creat|stat|lstat|newfstatat|statx|access|faccessat2?|mkdir|mkdirat|rmdir|unlink|unlinkat|rename|renameat2?|link|linkat|symlink|symlinkat|readlink|readlinkat|chmod|fchmodat|chown|utimensat|truncate)$/;
+
+/** Sorts the lines of `strace -f -y`: by name how many calls there were on files, and how many on sockets. */
+export function sortCalls(trace) {
+  const calls = { files: {}, sockets: {} };
+  // A call that another thread interrupts is on two lines; the second has no name in front of its bracket.
+  for (const [, name, rest] of trace.matchAll(/^\d+ +(\w+)\((.*)$/gm)) {
+    const [, opened] = /^\d+<([^>]*)>/.exec(rest) ?? [];
+    const kind =
+      PATH_CALL.test(name) || (opened?.startsWith('/') && !opened.startsWith('/dev/'))
+        ? 'files'
+        : opened && /^(socket|TCP)/.test(opened) && !name.startsWith('epoll')
+          ? 'sockets'
+          : undefined;
+    if (kind) calls[kind][name] = (calls[kind][name] ?? 0) + 1;
+  }
+  return calls;
+}
