@@ -55,7 +55,8 @@ export function createChat(store: Store): Server {
 
   server.on('upgrade', async (request, socket, head) => {
     // Any site can open a WebSocket here, and the browser sends the cookie along (SameSite aside): only our own pages may.
-    if (request.headers.origin !== `http://${request.headers.host}`) return socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
+    if (request.headers.origin !== `http://${request.headers.host}`)
+      return socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
     let opened: Session;
     try {
       opened = await sessions.open(request, { app });
@@ -63,7 +64,8 @@ export function createChat(store: Store): Server {
       return socket.end('HTTP/1.1 503 Service Unavailable\r\n\r\n');
     }
     const ref = sessions.ref(opened);
-    if (ref === undefined || opened.user === undefined) return socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
+    if (ref === undefined || opened.user === undefined)
+      return socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
     upgrades.handleUpgrade(request, socket, head, (client) => {
       sockets.set(client, ref);
       client.on('close', () => sockets.delete(client));

@@ -16,14 +16,22 @@ describe('the chat app', () => {
     origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   });
   afterEach(async () => {
+    for (const socket of sockets.splice(0)) socket.terminate();
     const closed = once(server, 'close');
     server.close();
     server.closeAllConnections();
     await closed;
   });
 
-  const connect = (who: Client, from = origin) =>
-    new WebSocket(origin.replace('http', 'ws'), { headers: { cookie: who.cookie }, origin: from });
+  const sockets: WebSocket[] = [];
+  const connect = (who: Client, from = origin) => {
+    const socket = new WebSocket(origin.replace('http', 'ws'), {
+      headers: { cookie: who.cookie },
+      origin: from,
+    });
+    sockets.push(socket);
+    return socket;
+  };
   const login = async (user: string) => {
     const who = new Client(origin);
     await who.post(`/login?user=${user}`);
@@ -42,7 +50,9 @@ describe('the chat app', () => {
       });
     });
     await Promise.all(
-      Array.from({ length: 20 }, async (_, i) => (i % 2 ? ada.post(`/say?text=${i}`) : socket.send(String(i)))),
+      Array.from({ length: 20 }, async (_, i) =>
+        i % 2 ? ada.post(`/say?text=${i}`) : socket.send(String(i)),
+      ),
     );
     await all;
     expect((await ada.get('/me')).json()).to.deep.equal({ user: 'ada', messages: 20 });
@@ -50,12 +60,12 @@ describe('the chat app', () => {
 
   it('closes the socket of who logs out, and no other', async () => {
     const [ada, bob] = [await login('ada'), await login('bob')];
-    const sockets = [connect(ada), connect(bob)];
-    await Promise.all(sockets.map((socket) => once(socket, 'open')));
-    const closed = once(sockets[0]!, 'close');
+    const [hers, his] = [connect(ada), connect(bob)];
+    await Promise.all([hers, his].map((socket) => once(socket, 'open')));
+    const closed = once(hers, 'close');
     await ada.post('/logout');
     expect((await closed)[0]).to.equal(4001);
-    expect(sockets[1]!.readyState).to.equal(WebSocket.OPEN);
+    expect(his.readyState).to.equal(WebSocket.OPEN);
   });
 
   it('lets nobody in who is not logged in, or who comes from another site', async () => {

@@ -5,6 +5,7 @@ import {
   type Created,
   checkStoreOptions,
   findConflict,
+  type OwnerIndex,
   packRecord,
   type SessionRecord,
   type Store,
@@ -29,6 +30,9 @@ export class SqliteStore implements Store {
       domain: this.domain,
     } = checkStoreOptions('SqliteStore', options));
     this.#database = database;
+    database.exec(
+      'CREATE TABLE IF NOT EXISTS owners (owner TEXT, key TEXT, until INTEGER NOT NULL, PRIMARY KEY (owner, key)) STRICT',
+    );
     database.exec(
       'CREATE TABLE IF NOT EXISTS sessions (key TEXT PRIMARY KEY, expires INTEGER NOT NULL, record BLOB NOT NULL) STRICT',
     );
@@ -71,9 +75,30 @@ export class SqliteStore implements Store {
     });
   }
 
+  /** Whose sessions are whose, for `sessions.list` and `sessions.revoke`. */
+  readonly owners: OwnerIndex = {
+    add: (owner, key, until) => {
+      this.#database.run(
+        'INSERT INTO owners VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)',
+        [owner, key, until],
+      );
+    },
+    remove: (owner, key) => {
+      this.#database.run('DELETE FROM owners WHERE owner = ? AND key = ?', [owner, key]);
+    },
+    keys: (owner) => {
+      const rows = this.#database.all('SELECT key FROM owners WHERE owner = ? AND until > ?', [
+        owner,
+        Date.now(),
+      ]);
+      return rows.map((row) => String(row.key));
+    },
+  };
+
   /** Removes what expired; call it now and then. */
   sweep(): void {
     this.#database.run('DELETE FROM sessions WHERE expires <= ?', [Date.now()]);
+    this.#database.run('DELETE FROM owners WHERE until <= ?', [Date.now()]);
   }
 
   #write(key: string, record: SessionRecord): void {

@@ -21,6 +21,8 @@ export interface Subject {
   readonly capabilities: Capabilities;
   /** The stores of `create` don't share their storage (a store in memory): leaves out what takes two of them. */
   readonly separate?: boolean;
+  /** `false` for a store on the server that can't list an owner's sessions. */
+  readonly owners?: false;
   /** Damages the record under this key (may be asynchronous, as the next two), so that it is there and can't be read. Not for a store that seals. */
   corrupt?(key: string): unknown;
   /** Makes the storage fail, and work again. */
