@@ -16,31 +16,34 @@ const writeFile = promisify(fs.writeFile);
 /** Follows no link, and waits for no pipe. (Windows knows neither flag.) */
 const TO_READ: number = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
 
-/** Nothing there, or a link, a folder, a pipe, a socket. (EMLINK is FreeBSD's ELOOP.) */
-const NO_FILE: ReadonlySet<unknown> = new Set(['ENOENT', 'ELOOP', 'EMLINK', 'EISDIR', 'EAGAIN', 'ENXIO']);
+/** A link, a folder, a pipe, a socket. (EMLINK is FreeBSD's ELOOP.) */
+const NO_FILE: ReadonlySet<unknown> = new Set(['ELOOP', 'EMLINK', 'EISDIR', 'EAGAIN', 'ENXIO']);
 
 /** Room for most sessions, so that one call reads them. */
 const USUAL_BYTES = 8192;
+
+const NOTHING: Buffer = Buffer.alloc(0);
 
 /** What is larger is neither written nor read, since that takes all of it in memory. */
 const MAX_BYTES: number = 64 * 1024 * 1024;
 
 /**
- * A file's text; `undefined` where there is no file, or none of ours: not a regular file, not UTF-8, over 64 MiB.
- * Throws where that can't be told.
+ * A file's text; `undefined` where there is none, and `''` for what is none of ours: not a regular file, not UTF-8,
+ * over 64 MiB. Throws where that can't be told.
  */
 export async function readText(path: string): Promise<string | undefined> {
   try {
     const bytes = await readBytes(path);
     // A record measures itself in characters, and half of one at a torn end would be decoded into a whole one.
-    return bytes && isUtf8(bytes) ? bytes.toString() : undefined;
+    return isUtf8(bytes) ? bytes.toString() : '';
   } catch (error) {
-    if (NO_FILE.has(codeOf(error))) return undefined;
+    if (codeOf(error) === 'ENOENT') return undefined;
+    if (NO_FILE.has(codeOf(error))) return '';
     throw error;
   }
 }
 
-async function readBytes(path: string): Promise<Buffer | undefined> {
+async function readBytes(path: string): Promise<Buffer> {
   const file = await open(path, TO_READ);
   try {
     const start = Buffer.allocUnsafe(USUAL_BYTES);
@@ -48,12 +51,12 @@ async function readBytes(path: string): Promise<Buffer | undefined> {
     if (bytesRead < USUAL_BYTES) return start.subarray(0, bytesRead);
 
     const { size } = await fstat(file);
-    if (size < USUAL_BYTES || size > MAX_BYTES) return undefined; // devices have no size
+    if (size < USUAL_BYTES || size > MAX_BYTES) return NOTHING; // devices have no size
     const whole = Buffer.allocUnsafe(size);
     let length = start.copy(whole);
     while (length < size) {
       const { bytesRead } = await read(file, whole, length, size - length, null);
-      if (bytesRead === 0) return undefined;
+      if (bytesRead === 0) return NOTHING;
       length += bytesRead;
     }
     return whole;

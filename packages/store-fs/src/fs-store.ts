@@ -1,5 +1,4 @@
-import { mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import {
   applyChanges,
   type Call,
@@ -9,15 +8,16 @@ import {
   checkOption,
   checkStoreOptions,
   findConflict,
-  packRecord,
+  type None,
+  type OwnerIndex,
   type SessionRecord,
   type Store,
   type StoreOptions,
   type Updated,
-  unpackRecord,
 } from 'koa-wsession';
-import { codeOf, readText, removeFile, replaceFile } from './atomic-file.js';
-import { type Lock, Locks } from './lock.js';
+import { Locks } from './lock.js';
+import { Owners } from './owners.js';
+import { RecordFiles } from './record-files.js';
 import { Sweep } from './sweep.js';
 
 /** What {@link FsStore} takes, beside what every store takes. */
@@ -29,7 +29,7 @@ export interface FsStoreOptions extends StoreOptions {
   directory?: string;
   /**
    * A session's file name: `%s`, once, stands for its address, a hash. At most 100 of the characters
-   * `A-Z a-z 0-9 _ . -`, not beginning with a dot and not ending in a dot, `.lock` or `.tmp`.
+   * `A-Z a-z 0-9 _ . -`, not beginning with a dot and not ending in a dot, `.lock`, `.owner` or `.tmp`.
    * Default `weppy_%s.sess`.
    */
   filenameTemplate?: string;
@@ -60,11 +60,8 @@ export class FsStore implements Store {
   readonly secure: boolean;
   readonly domain: string | undefined;
   readonly capabilities: Capabilities = { seals: false, merges: true, revokes: true };
-  readonly #directory: string;
-  readonly #prefix: string;
-  readonly #suffix: string;
-  readonly #flush: boolean;
-  readonly #locks: Locks = new Locks();
+  readonly owners: OwnerIndex;
+  readonly #sessions: RecordFiles;
   readonly #sweep: Sweep;
 
   /**
@@ -86,7 +83,7 @@ export class FsStore implements Store {
       filenameTemplate,
       isTemplate,
       'a file name with one %s, at most 100 letters, digits, "_", "." and "-", ' +
-        'not beginning with a dot and not ending in a dot, .lock or .tmp',
+        'not beginning with a dot and not ending in a dot, .lock, .owner or .tmp',
     );
     checkOption('fsync', fsync, (value) => typeof value === 'boolean', 'true or false');
     checkOption(
@@ -96,60 +93,50 @@ export class FsStore implements Store {
       'a number of seconds over 0, at most 1,000,000, or false',
     );
 
-    this.#directory = resolve(directory);
-    [this.#prefix, this.#suffix] = filenameTemplate.split('%s') as [string, string];
-    this.#flush = fsync;
+    const [prefix, suffix] = filenameTemplate.split('%s') as [string, string];
+    const files = { directory: resolve(directory), prefix, suffix, flush: fsync, locks: new Locks() };
+    const owners = new RecordFiles({ ...files, suffix: `${suffix}.owner` });
+    this.#sessions = new RecordFiles(files);
+    this.owners = new Owners(owners);
     this.#sweep = new Sweep({
-      directory: this.#directory,
-      prefix: this.#prefix,
-      suffix: this.#suffix,
+      ...files,
+      kinds: [this.#sessions, owners],
       expire: this.expire,
       interval: sweepInterval,
-      locks: this.#locks,
-      isLive: async (address) => (await this.load(address)) !== undefined,
     });
   }
 
   /** @throws the file system's error where it can't tell whether there is a session */
-  async load(key: string): Promise<SessionRecord | undefined> {
-    if (!isAddress(key)) return undefined;
-    const text = await readText(this.#pathOf(key));
-    const record = text === undefined ? undefined : unpackRecord(key, text);
-    return record && Date.now() < record.expiresAt ? record : undefined;
+  load(key: string): Promise<SessionRecord | None> {
+    return this.#sessions.read(key);
   }
 
   /** @throws TypeError for a key that is no address; the file system's error, or a LockError */
-  async create(key: string, record: SessionRecord, call: Call): Promise<Created> {
-    if (!isAddress(key))
-      throw new TypeError('A session is stored under its address, and under no other key.');
-    const text = packRecord(key, record);
-    return this.#locked(key, call, async (path, lock) => {
-      if (await this.load(key)) return { outcome: 'exists' };
-      await this.#write(path, text, lock);
+  create(key: string, record: SessionRecord, call: Call): Promise<Created> {
+    const own = { ...record, entries: new Map(record.entries) };
+    return this.#sessions.change(key, call, async (file) => {
+      if (file.record) return { outcome: 'exists' };
+      await file.write(own);
       return { outcome: 'created' };
     });
   }
 
   /** @throws the file system's error, or a LockError */
-  async update(key: string, changes: Changes, call: Call): Promise<Updated> {
-    if (!isAddress(key)) return { outcome: 'gone' };
-    return this.#locked(key, call, async (path, lock) => {
-      const record = await this.load(key);
-      if (!record) return { outcome: 'gone' };
-      const conflict = findConflict(record, changes);
+  update(key: string, changes: Changes, call: Call): Promise<Updated> {
+    return this.#sessions.change(key, call, async (file) => {
+      if (!file.record) return { outcome: 'gone' };
+      const conflict = findConflict(file.record, changes);
       if (conflict) return conflict;
-      await this.#write(path, packRecord(key, applyChanges(record, changes)), lock);
+      await file.write(applyChanges(file.record, changes));
       return { outcome: 'updated' };
     });
   }
 
   /** @throws the file system's error, or a LockError */
-  async destroy(key: string, call: Call): Promise<SessionRecord | undefined> {
-    if (!isAddress(key)) return undefined;
-    return this.#locked(key, call, async (path, lock) => {
-      const record = await this.load(key);
-      if (record) await removeFile(path, { guard: lock, flush: this.#flush });
-      return record;
+  destroy(key: string, call: Call): Promise<SessionRecord | undefined> {
+    return this.#sessions.change(key, call, async (file) => {
+      if (file.record) await file.remove();
+      return file.record;
     });
   }
 
@@ -170,34 +157,6 @@ export class FsStore implements Store {
   close(): Promise<void> {
     return this.#sweep.stop();
   }
-
-  #pathOf(key: string): string {
-    return join(this.#directory, this.#prefix + key + this.#suffix);
-  }
-
-  /** One step that nobody else, in any process, is in at the same time for the same session. */
-  async #locked<T>(key: string, call: Call, step: (path: string, lock: Lock) => Promise<T>): Promise<T> {
-    const path = this.#pathOf(key);
-    const attempt = (): Promise<T> => this.#locks.hold(path, call.deadline, (lock) => step(path, lock));
-    try {
-      return await attempt();
-    } catch (error) {
-      if (codeOf(error) !== 'ENOENT') throw error;
-      // The folder isn't there yet, or not any more.
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-      return attempt();
-    }
-  }
-
-  #write(path: string, text: string, lock: Lock): Promise<void> {
-    const temporary = `${path}.${lock.identity}.tmp`;
-    return replaceFile(path, text, { temporary, guard: lock, flush: this.#flush });
-  }
-}
-
-/** Whether a key is what the core calls an address; nothing else ever becomes part of a path. */
-function isAddress(key: string): boolean {
-  return /^[\w-]{43}$/.test(key);
 }
 
 function isPath(value: unknown): boolean {
@@ -209,7 +168,7 @@ function isTemplate(value: unknown): boolean {
   return (
     typeof value === 'string' &&
     value.length <= 100 &&
-    /^(?!\.)[\w.-]*%s[\w.-]*(?<!\.|\.lock|\.tmp)$/i.test(value)
+    /^(?!\.)[\w.-]*%s[\w.-]*(?<!\.|\.lock|\.owner|\.tmp)$/i.test(value)
   );
 }
 

@@ -1,7 +1,8 @@
 import { lstat, opendir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, removeFile } from './atomic-file.js';
+import { codeOf } from './atomic-file.js';
 import { IDENTITY, LockError, type Locks } from './lock.js';
+import type { RecordFiles } from './record-files.js';
 
 /** Milliseconds for which a file is left alone in any case: one that is being copied here isn't complete yet. */
 const MIN_AGE = 5 * 60_000;
@@ -11,16 +12,12 @@ const BATCH = 16;
 
 export interface SweepOptions {
   readonly directory: string;
-  /** What stands before and after the address in a session's file name. */
-  readonly prefix: string;
-  readonly suffix: string;
+  readonly kinds: readonly RecordFiles[];
   /** Seconds that a session usually lives after its last change. */
   readonly expire: number;
   /** Seconds between two sweeps. */
   readonly interval: number | false;
   readonly locks: Locks;
-  /** Whether there is a session under this address. */
-  isLive(address: string): Promise<boolean>;
 }
 
 /**
@@ -31,7 +28,7 @@ export interface SweepOptions {
  */
 export class Sweep {
   readonly #options: SweepOptions;
-  readonly #names: RegExp;
+  readonly #kinds: ReadonlyArray<{ readonly files: RecordFiles; readonly names: RegExp }>;
   readonly #minAge: number;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<number> | undefined;
@@ -39,12 +36,13 @@ export class Sweep {
   #warned = false;
 
   constructor(options: SweepOptions) {
-    const { prefix, suffix, expire } = options;
-    const file = `${literal(prefix)}([\\w-]{43})${literal(suffix)}`;
     this.#options = options;
     // What isn't named exactly like one of our files is somebody else's.
-    this.#names = new RegExp(`^(${file})(?:(\\.lock)(?:\\.${IDENTITY})?|\\.(${IDENTITY})\\.tmp)?$`);
-    this.#minAge = Math.max(expire * 1000, MIN_AGE);
+    this.#kinds = options.kinds.map((files) => {
+      const leftover = `(\\.lock)(?:\\.${IDENTITY})?|\\.(${IDENTITY})\\.tmp`;
+      return { files, names: new RegExp(`^(${files.pattern})(?:${leftover})?$`) };
+    });
+    this.#minAge = Math.max(options.expire * 1000, MIN_AGE);
     this.#schedule();
   }
 
@@ -87,7 +85,7 @@ export class Sweep {
   async #sweep(): Promise<number> {
     let removed = 0;
     let failure: { readonly error: unknown } | undefined;
-    const look = async (name: RegExpExecArray): Promise<void> => {
+    const look = async (name: string): Promise<void> => {
       try {
         if (await this.#removeIfAbandoned(name)) removed++;
       } catch (error) {
@@ -102,9 +100,7 @@ export class Sweep {
       // Read on as it goes: a folder may hold millions.
       for await (const { name } of await opendir(this.#options.directory, { bufferSize: 256 })) {
         if (this.#stopped) break;
-        const match = this.#names.exec(name);
-        if (!match) continue;
-        batch.push(look(match));
+        batch.push(look(name));
         if (batch.length < BATCH) continue;
         await Promise.all(batch);
         batch = [];
@@ -117,29 +113,26 @@ export class Sweep {
     return removed;
   }
 
-  async #removeIfAbandoned([name, file, address, lock, maker]: RegExpExecArray): Promise<boolean> {
+  async #removeIfAbandoned(name: string): Promise<boolean> {
+    for (const { files, names } of this.#kinds) {
+      const match = names.exec(name);
+      if (match) return this.#removeOurs(files, match);
+    }
+    return false;
+  }
+
+  async #removeOurs(files: RecordFiles, match: RegExpExecArray): Promise<boolean> {
+    const [name, file, address, lock, maker] = match as unknown as [string, string, string, string?, string?];
     const { directory, locks } = this.#options;
     const path = join(directory, name);
     if (lock) return locks.breakAbandoned(path, join(directory, file + lock));
-    if (!maker) return this.#removeIfOver(path, address as string);
-    if (!(await locks.isAbandoned(path, maker))) return false;
-    await unlink(path);
-    return true;
-  }
-
-  async #removeIfOver(path: string, address: string): Promise<boolean> {
-    const { locks, isLive } = this.#options;
-    const stats = await lstat(path);
-    if (!stats.isFile() || Date.now() - stats.mtimeMs < this.#minAge || (await isLive(address))) return false;
-    // Now or at the next sweep: a session that somebody is writing isn't waited for.
-    return locks.hold(path, performance.now(), async (lock) => {
-      if (await isLive(address)) return false;
-      await removeFile(path, { guard: lock, flush: false });
+    if (maker) {
+      if (!(await locks.isAbandoned(path, maker))) return false;
+      await unlink(path);
       return true;
-    });
+    }
+    const stats = await lstat(path);
+    if (!stats.isFile() || Date.now() - stats.mtimeMs < this.#minAge) return false;
+    return files.discard(address);
   }
-}
-
-function literal(text: string): string {
-  return text.replaceAll('.', '\\.'); // the only one of a template's characters that means something else
 }

@@ -2,8 +2,11 @@ import { createHash } from 'node:crypto';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { Redis, ReplyError } from 'ioredis';
-import sinon from 'sinon';
+import { createSandbox } from 'sinon';
 import { call, changesOf, recordOf, rejection } from './support.js';
+
+/** Our own: other tests restore the default one. */
+const sinon = createSandbox();
 
 describe('What RedisStore sends', () => {
   const redis = sinon.createStubInstance(Redis);

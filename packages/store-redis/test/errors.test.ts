@@ -2,8 +2,11 @@ import { inspect } from 'node:util';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { Redis, ReplyError } from 'ioredis';
-import sinon from 'sinon';
+import { createSandbox } from 'sinon';
 import { call, changesOf, recordOf, rejection } from './support.js';
+
+/** Our own: other tests restore the default one. */
+const sinon = createSandbox();
 
 describe('What RedisStore makes of errors', () => {
   const ADDRESS = 'a'.repeat(43);

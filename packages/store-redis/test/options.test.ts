@@ -2,8 +2,11 @@ import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { Redis as Redis5 } from 'ioredis5';
-import sinon from 'sinon';
+import { createSandbox } from 'sinon';
 import { rejection } from './support.js';
+
+/** Our own: other tests restore the default one. */
+const sinon = createSandbox();
 
 describe('new RedisStore(redis, options)', () => {
   const redis = sinon.createStubInstance(Redis);

@@ -1,3 +1,4 @@
+import { round } from './round.js';
 import { SYSTEMS } from './systems.js';
 import { WORKS } from './works.js';
 
@@ -35,14 +36,9 @@ export function ratiosChart(cells) {
       if (index > 0 && bars[index - 1].system.kind !== system.kind) y += GROUP_GAP;
       const [from, to] = [x(Math.min(1, median)), x(Math.max(1, median))];
       const bar = [
-        text(LABELS - 12, y + 11, `label ${system.role}`, system.label, 'end'),
+        text(LABELS - 12, y + 11, system.role, system.label, 'end'),
         `<rect class="${system.role}" x="${n(from)}" y="${y}" width="${n(Math.max(1, to - from))}" height="${BAR}"/>`,
-        text(
-          to + 6,
-          y + 11,
-          `value ${system.role}`,
-          median.toFixed(median < 9.995 ? 2 : median < 99.95 ? 1 : 0),
-        ),
+        text(to + 6, y + 11, system.role, round(median)),
       ];
       y += STEP;
       return bar.join('\n');
@@ -50,7 +46,7 @@ export function ratiosChart(cells) {
     for (const tick of TICKS.filter((tick) => tick <= most)) {
       parts.push(
         `<path class="${tick === 1 ? 'one' : 'grid'}" d="M${n(x(tick))} ${top - 6}V${y}"/>`,
-        text(x(tick), top - 10, 'tick', String(tick), 'middle'),
+        text(x(tick), top - 10, 'faint', String(tick), 'middle'),
       );
     }
     parts.push(...drawn);
@@ -60,27 +56,32 @@ export function ratiosChart(cells) {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="-20 0 ${WIDTH + 40} ${y}" role="img" aria-labelledby="name">
 <title id="name">CPU per request with sessions, in multiples of Koa without</title>
 <style>
-  svg { font: 12px system-ui, sans-serif; --ground: #fff; --ink: #1f2328; --faint: #59636e; --grid: #d1d9e0; --ours: #1a6fd4; --floor: #8a949e; --peer: #c9d1d9 }
-  @media (prefers-color-scheme: dark) {
-    svg { --ground: #0d1117; --ink: #f0f6fc; --faint: #9198a1; --grid: #30363d; --ours: #58a6ff; --floor: #767e88; --peer: #3f4750 }
-  }
-  .ground { fill: var(--ground) }
-  text { fill: var(--ink) }
-  .head { font-size: 18px; font-weight: 600 }
-  .title { font-size: 14px; font-weight: 600 }
-  .tick, .note { fill: var(--faint) }
+  text { font: 12px system-ui, sans-serif; fill: #1f2328 }
+  text.head { font-size: 18px; font-weight: 600 }
+  text.title { font-size: 14px; font-weight: 600 }
   text.ours { font-weight: 600 }
-  text.floor { fill: var(--faint); font-style: italic }
-  .value { font-variant-numeric: tabular-nums }
-  rect.ours { fill: var(--ours) }
-  rect.floor { fill: var(--floor) }
-  rect.peer { fill: var(--peer) }
-  path { stroke: var(--grid) }
-  .one { stroke: var(--ink) }
+  text.floor { font-style: italic }
+  text.faint { fill: #59636e }
+  .ground { fill: #fff }
+  rect.ours { fill: #1a6fd4 }
+  rect.floor { fill: #8a949e }
+  rect.peer { fill: #c9d1d9 }
+  path { stroke: #d1d9e0 }
+  path.one { stroke: #1f2328 }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #f0f6fc }
+    text.faint { fill: #9198a1 }
+    .ground { fill: #0d1117 }
+    rect.ours { fill: #58a6ff }
+    rect.floor { fill: #767e88 }
+    rect.peer { fill: #3f4750 }
+    path { stroke: #30363d }
+    path.one { stroke: #f0f6fc }
+  }
 </style>
 <rect class="ground" x="-20" width="${WIDTH + 40}" height="${y}"/>
 ${text(0, 28, 'head', 'CPU per request with sessions')}
-${text(0, 48, 'note', 'In multiples of Koa without sessions (1), median, on a logarithmic axis. Shorter is better.')}
+${text(0, 48, 'faint', 'In multiples of Koa without sessions (1), median, on a logarithmic axis. Shorter is better.')}
 ${parts.join('\n')}
 </svg>
 `;

@@ -5,19 +5,22 @@ import { can, REFERENCE } from './systems.js';
 
 /**
  * How often and how long (milliseconds). A round starts both processes anew; a slice is one measurement. They warm up
- * until the system has answered so many requests, since a slow one would otherwise be measured before it is compiled.
+ * until the system has answered so many requests, since a slow one would otherwise be measured before it is compiled:
+ * `start` when the processes are new, `warmUp` for each work.
  */
 export const FULL = {
   rounds: 5,
-  slices: 5,
+  slices: 4,
   slice: 500,
-  warmUp: { requests: 6000, atMost: 5000 },
+  start: { requests: 12_000, atMost: 6000 },
+  warmUp: { requests: 5000, atMost: 4000 },
   visitors: 32,
 };
 export const QUICK = {
   rounds: 2,
   slices: 3,
   slice: 200,
+  start: { requests: 6000, atMost: 2500 },
   warmUp: { requests: 2000, atMost: 1000 },
   visitors: 32,
 };
@@ -52,7 +55,7 @@ export async function measureRatios({ systems, works }, effort, progress) {
         try {
           await redis.client.flushall();
           await withDirectory((directory) =>
-            withPair(system, { redisPort: redis.port, directory }, async (pair) => {
+            withPair(system, { redisPort: redis.port, directory }, effort, async (pair) => {
               for (const work of works.filter((work) => can(system, work))) {
                 const measured = await measureSlices(pair, work, effort);
                 const key = `${system.id} ${work.id}`;
@@ -78,11 +81,16 @@ export async function measureRatios({ systems, works }, effort, progress) {
 }
 
 /** The system and bare Koa, side by side on one core, for as long as `use` takes. */
-export async function withPair(system, context, use) {
+export async function withPair(system, context, effort, use) {
   const reference = await startServer(REFERENCE, {});
   try {
     const subject = await startServer(system, context);
     try {
+      await measureSlices({ reference, subject }, REFERENCE_WORK, {
+        ...effort,
+        slices: 0,
+        warmUp: effort.start,
+      });
       return await use({ reference, subject });
     } finally {
       await subject.stop();
@@ -119,8 +127,10 @@ export async function measureSlices({ reference, subject }, work, effort) {
 
 async function warmUp(others, ours, { requests, atMost }) {
   const end = performance.now() + atMost;
-  for (let done = 0; done < requests && performance.now() < end; ) {
-    [done] = (await Promise.all([drive(ours, 100), drive(others, 100)])).map((number) => done + number);
+  let done = 0;
+  while (done < requests && performance.now() < end) {
+    const [number] = await Promise.all([drive(ours, 100), drive(others, 100)]);
+    done += number;
   }
 }
 

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { ratiosChart } from './chart.js';
+import { round } from './round.js';
 import { REFERENCE, SYSTEMS } from './systems.js';
 import { WORKS } from './works.js';
 
@@ -47,11 +48,6 @@ export function ratiosTable(cells) {
     const cell = find(system, work);
     return cell && `${round(cell.median)} (${round(cell.min)}–${round(cell.max)})`;
   });
-}
-
-/** Two decimals up to 10, one up to 100. */
-export function round(ratio) {
-  return ratio.toFixed(ratio < 9.995 ? 2 : ratio < 99.95 ? 1 : 0);
 }
 
 /** @param {import('./counts.js').Count[]} counts */

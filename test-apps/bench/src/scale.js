@@ -8,22 +8,17 @@ import { FsStore } from '@koa-wsession/store-fs';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { startServer, withDirectory } from './children.js';
 import { withVisitors } from './client.js';
-import { measureSlices, summarize, withPair } from './ratios.js';
+import { FULL, measureSlices, summarize, withPair } from './ratios.js';
 import { withRedis } from './redis.js';
-import { round, table } from './report.js';
+import { table } from './report.js';
+import { round } from './round.js';
 import { SYSTEMS } from './systems.js';
 import { CONTENT, WORKS } from './works.js';
 
 export const SIZES = [100, 10_000, 1_000_000];
 
 /** Many visitors, so that their sessions are spread among the others. */
-const EFFORT = {
-  rounds: 3,
-  slices: 4,
-  slice: 500,
-  warmUp: { requests: 6000, atMost: 5000 },
-  visitors: 128,
-};
+const EFFORT = { ...FULL, rounds: 3, visitors: 128 };
 
 const MEASURED = ['read', 'counter'].map((id) => WORKS.find((work) => work.id === id));
 
@@ -78,7 +73,7 @@ async function grow(id, context, store, sizes, progress, afterwards) {
     const row = { size };
     const measured = new Map(MEASURED.map(({ id }) => [id, []]));
     for (let r = 0; r < EFFORT.rounds; r++) {
-      await withPair(system, context, async (pair) => {
+      await withPair(system, context, EFFORT, async (pair) => {
         for (const work of MEASURED) measured.get(work.id).push(...(await measureSlices(pair, work, EFFORT)));
       });
     }
