@@ -6,6 +6,7 @@ import {
   type Created,
   checkStoreOptions,
   findConflict,
+  type None,
   openRecord,
   packRecord,
   type SessionRecord,
@@ -58,8 +59,9 @@ export class CookieStore implements Store {
     this.#sealer = new Sealer(deriveMasterKeys(secrets));
   }
 
-  load(token: string, call: Call): SessionRecord | undefined {
-    return this.#open(token, call)?.record;
+  load(token: string, call: Call): SessionRecord | None {
+    const opened = this.#open(token, call);
+    return typeof opened === 'object' ? opened.record : opened;
   }
 
   create(address: string, record: SessionRecord, call: Call): Created {
@@ -69,7 +71,7 @@ export class CookieStore implements Store {
   /** Changes what the token holds, which is not what another request may have been given meanwhile. */
   update(token: string, changes: Changes, call: Call): Updated {
     const opened = this.#open(token, call);
-    if (!opened) return { outcome: 'gone' };
+    if (typeof opened !== 'object') return { outcome: 'gone' };
     const conflict = findConflict(opened.record, changes);
     if (conflict) return conflict;
     const record = applyChanges(opened.record, changes);
@@ -84,7 +86,7 @@ export class CookieStore implements Store {
    */
   destroy(token: string, call: Call): SessionRecord | undefined {
     const opened = this.#open(token, call);
-    if (!opened) return undefined;
+    if (typeof opened !== 'object') return undefined;
     this.#revoked.add(opened.owner, Math.max(this.#latest, Date.now() + this.expire * 1000));
     return opened.record;
   }
@@ -99,11 +101,12 @@ export class CookieStore implements Store {
   }
 
   /** What a token holds, if it counts at this moment: whether it expired or ended is asked each time. */
-  #open(token: string, { name }: Call): { owner: string; record: SessionRecord } | undefined {
+  #open(token: string, { name }: Call): { owner: string; record: SessionRecord } | None {
     const opened = openRecord(this.#read(name, token) ?? '');
-    if (!opened) return undefined;
+    if (!opened) return 'seal';
     const { owner, record } = opened;
-    if (!(Date.now() < record.expiresAt) || this.#revoked.has(owner)) return undefined;
+    if (!(Date.now() < record.expiresAt)) return 'expired';
+    if (this.#revoked.has(owner)) return undefined;
     this.#latest = Math.max(this.#latest, record.expiresAt);
     return opened;
   }

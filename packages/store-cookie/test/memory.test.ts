@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { Recent } from '../dist/recent.js';
 import { Revoked } from '../dist/revoked.js';
-import { call, changesOf, create, makeStore, newAddress, recordOf, update } from './support.js';
+import { call, changesOf, create, loaded, makeStore, newAddress, recordOf, update } from './support.js';
 
 /** Takes minutes of work and a collector to call: `SOAK=1 npx mocha --expose-gc …`. */
 const collect = process.env.SOAK === '1' ? global.gc : undefined;
@@ -27,7 +27,7 @@ const collect = process.env.SOAK === '1' ? global.gc : undefined;
     const before = heap();
     live(200_000);
     expect(heap() - before).to.be.below(2e6);
-    expect(store.load(create(store), call)).not.to.equal(undefined);
+    expect(loaded(store, create(store), call)).not.to.equal(undefined);
   });
 
   for (const length of [100, 450, 4000]) {

@@ -170,3 +170,9 @@ export function count(ctx: Koa.Context): number {
 export function read(ctx: Koa.Context): object {
   return { ...ctx.session };
 }
+
+/** The record, or `undefined` for whatever says that there is none. */
+export function loaded(store: CookieStore, token: string, at: Call): SessionRecord | undefined {
+  const answer = store.load(token, at);
+  return typeof answer === 'object' ? answer : undefined;
+}

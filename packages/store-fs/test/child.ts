@@ -75,6 +75,8 @@ const tasks = {
   destroy: (address: string) => store.destroy(address, call()),
   sweep: () => store.sweep(),
 
+  addToOwner: (owner: string, key: string, until: number) => store.owners.add(owner, key, until, call()),
+
   async break(next: Faults) {
     faults = next;
   },

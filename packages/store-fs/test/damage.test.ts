@@ -134,7 +134,7 @@ describe('a session file that', () => {
       }
       try {
         const before = lstatSync(path);
-        expect(await store.load(address)).to.equal(undefined);
+        expect(await store.load(address)).to.equal('corrupt');
         expect(await store.update(address, changesOf({ b: '2' }), call())).to.deep.equal({ outcome: 'gone' });
         expect(await store.destroy(address, call())).to.equal(undefined);
         expect(lstatSync(path)).to.deep.include({

@@ -95,7 +95,7 @@ describe('a session', () => {
     const store = folder.current.store();
     const address = newAddress();
     await store.create(address, recordOf({ a: '1' }, -1), call());
-    expect(await store.load(address)).to.equal(undefined);
+    expect(await store.load(address)).to.equal('expired');
     expect(await store.update(address, changesOf({ b: '2' }), call())).to.deep.equal({ outcome: 'gone' });
     expect(await store.destroy(address, call())).to.equal(undefined);
   });

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { FsStore, type FsStoreOptions } from '@koa-wsession/store-fs';
-import type { Call, Changes, SessionRecord } from 'koa-wsession';
+import type { Call, Changes, None, SessionRecord } from 'koa-wsession';
 import type { Answer, Faults, Order, Task } from './child.js';
 
 export const HOUR = 3_600_000;
@@ -31,8 +31,8 @@ export function changesOf(set: Record<string, string>, expect?: Changes['expect'
   return expect ? { ...changes, expect } : changes;
 }
 
-export function contentOf(record: SessionRecord | undefined): Record<string, string> | undefined {
-  return record && Object.fromEntries(record.entries);
+export function contentOf(record: SessionRecord | None): Record<string, string> | undefined {
+  return typeof record === 'object' ? Object.fromEntries(record.entries) : undefined;
 }
 
 /** The folder of a test, the stores on it, and other processes that have one. All gone after the test. */

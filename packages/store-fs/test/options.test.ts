@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { FsStore } from '@koa-wsession/store-fs';
 import { expect } from 'chai';
-import { call, errorOf, newAddress, recordOf, useFolder } from './helpers.js';
+import { call, contentOf, errorOf, newAddress, recordOf, useFolder } from './helpers.js';
 
 describe('new FsStore()', () => {
   const folder = useFolder();
@@ -53,6 +53,7 @@ describe('new FsStore()', () => {
     { filenameTemplate: '%s.' },
     { filenameTemplate: '%s.lock' },
     { filenameTemplate: '%s.TMP' },
+    { filenameTemplate: '%s.owner' },
     { filenameTemplate: '%s:sess' },
     { filenameTemplate: '%s\n' },
     { filenameTemplate: `${'a'.repeat(99)}%s` },
@@ -89,7 +90,7 @@ describe('new FsStore()', () => {
       await store.create(address, recordOf({}, -1), call());
       expect(folder.current.names).to.deep.equal([filenameTemplate.replace('%s', address)]);
       await store.create(address, recordOf({ a: '1' }), call());
-      expect((await store.load(address))?.entries.get('a')).to.equal('1');
+      expect(contentOf(await store.load(address))).to.deep.equal({ a: '1' });
     });
   }
 });

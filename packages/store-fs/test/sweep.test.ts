@@ -213,7 +213,7 @@ describe('sweep()', () => {
         outcome: 'updated',
       });
       clock.tick(10 * HOUR);
-      expect(await store.load(address), 'set forward').to.equal(undefined);
+      expect(await store.load(address), 'set forward').to.equal('expired');
       clock.tick(2 * HOUR);
       expect(await store.sweep()).to.equal(1);
     } finally {

@@ -1,59 +1,61 @@
 import { checkOption } from 'koa-wsession';
+import { type Argument, Ioredis, type IoredisLike, isIoredis } from './ioredis.js';
+import { isNodeRedis, NodeRedis, type NodeRedisLike } from './node-redis.js';
 import type { Script } from './scripts.js';
 
-export type Argument = string | number | Buffer;
+export type { Argument } from './ioredis.js';
 
-/**
- * The client that a {@link RedisStore} takes: ioredis 5 or 6, for one server, Sentinel (`new Redis(…)`) or Cluster
- * (`new Redis.Cluster(…)`). Described by what is used of it, so that no version's types are needed.
- */
-export interface RedisLike {
+/** The clients that a {@link RedisStore} takes. Described by what is used of them, so that no version's types are needed. */
+export type RedisLike = IoredisLike | NodeRedisLike;
+
+/** What differs between the clients. */
+export interface Client {
+  /** `ready`, `end` (closed: it doesn't connect by itself), or how it is otherwise. */
   readonly status: string;
-  connect(): Promise<unknown>;
-  evalsha(sha: string, keys: number, ...args: Argument[]): Promise<unknown>;
-  eval(script: string, keys: number, ...args: Argument[]): Promise<unknown>;
-  on(event: string, listener: () => void): unknown;
-  off(event: string, listener: () => void): unknown;
+  /** Whether a call that failed may have been lost with the connection, and isn't sent again by the client. */
+  readonly wasCut: boolean;
+  /** Calls it when the client has become ready or closed, at least; `off` ends that. */
+  listen(how: 'on' | 'off', wake: () => void): void;
+  /** Connects it where that is left to the first command. */
+  connect(): void;
+  /** Hands a script over. `deadline`: what the client didn't send by then, it may never send. */
+  send(
+    command: 'eval' | 'evalsha',
+    script: string,
+    key: string,
+    args: readonly Argument[],
+    deadline: number,
+  ): Promise<unknown>;
 }
 
-/** All that the store asks of a client: the seam at which another one can be fitted. */
-export interface ScriptRunner {
-  /**
-   * Runs a script on one key. Nothing is sent once the deadline (`performance.now()` milliseconds) has passed.
-   * Rejects with a plain Error when Redis can't be reached or refuses.
-   */
-  run(script: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown>;
-}
-
-/** @throws OptionError for anything but a client of ioredis */
+/** @throws OptionError for anything but a client of ioredis or node-redis */
 export function toScriptRunner(redis: unknown): ScriptRunner {
   checkOption(
     'The client of RedisStore',
     redis,
-    isIoredis,
-    'one of ioredis: new Redis(…) or new Redis.Cluster(…)',
+    (value) => isIoredis(value) || isNodeRedis(value),
+    'one of ioredis: new Redis(…) or new Redis.Cluster(…), or of node-redis: createClient(…) or createCluster(…)',
   );
-  return new IoredisRunner(redis as RedisLike);
+  return new ScriptRunner(isIoredis(redis) ? new Ioredis(redis) : new NodeRedis(redis as NodeRedisLike));
 }
 
-function isIoredis(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const { evalsha, eval: evaluate, connect, on, off } = value as Partial<RedisLike>;
-  return [evalsha, evaluate, connect, on, off].every((method) => typeof method === 'function');
-}
-
-class IoredisRunner implements ScriptRunner {
-  readonly #redis: RedisLike;
+/** All that the store asks of a client. */
+export class ScriptRunner {
+  readonly #client: Client;
   /** Calls that wait for the client to be ready. However many, the client has one listener of ours. */
   readonly #waiting: Set<() => void> = new Set();
   readonly #wake = (): void => {
     for (const resume of this.#waiting) resume();
   };
 
-  constructor(redis: RedisLike) {
-    this.#redis = redis;
+  constructor(client: Client) {
+    this.#client = client;
   }
 
+  /**
+   * Runs a script on one key. Nothing is sent once the deadline (`performance.now()` milliseconds) has passed.
+   * Rejects with a plain Error when Redis can't be reached or refuses.
+   */
   async run(script: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
     try {
       try {
@@ -74,17 +76,23 @@ class IoredisRunner implements ScriptRunner {
     args: readonly Argument[],
     deadline: number,
   ): Promise<unknown> {
-    while (!this.#isReady(deadline)) await this.#change(deadline);
-    return this.#redis[command](script, 1, key, ...args);
+    for (;;) {
+      while (!this.#isReady(deadline)) await this.#change(deadline);
+      try {
+        return await this.#client.send(command, script, key, args, deadline);
+      } catch (error) {
+        if (!this.#client.wasCut) throw error;
+      }
+    }
   }
 
-  /** Calls wait here, where ioredis would queue them and send them whenever it can, or refuse them, as it is set up. */
+  /** Calls wait here, where a client would queue them and send them whenever it can, or refuse them, as it is set up. */
   #isReady(deadline: number): boolean {
-    const { status } = this.#redis;
+    const { status } = this.#client;
     if (status === 'end') throw new Error('the client is closed');
     if (performance.now() >= deadline) throw new Error(`no answer in time (the client is "${status}")`);
-    if (status === 'wait') this.#redis.connect().catch(() => {}); // `lazyConnect`; it reports on its own
-    return status === 'ready' || status === undefined; // undefined: a stub
+    this.#client.connect();
+    return status === 'ready';
   }
 
   /** Resolves when the client is ready or closed, at the latest at the deadline. */
@@ -93,18 +101,13 @@ class IoredisRunner implements ScriptRunner {
       const resume = (): void => {
         clearTimeout(timer);
         this.#waiting.delete(resume);
-        if (this.#waiting.size === 0) this.#listen('off');
+        if (this.#waiting.size === 0) this.#client.listen('off', this.#wake);
         resolve();
       };
       const timer = setTimeout(resume, Math.min(deadline - performance.now(), 2 ** 31 - 1));
-      if (this.#waiting.size === 0) this.#listen('on');
+      if (this.#waiting.size === 0) this.#client.listen('on', this.#wake);
       this.#waiting.add(resume);
     });
-  }
-
-  #listen(how: 'on' | 'off'): void {
-    this.#redis[how]('ready', this.#wake);
-    this.#redis[how]('end', this.#wake);
   }
 }
 

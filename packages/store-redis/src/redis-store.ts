@@ -6,6 +6,8 @@ import {
   checkOption,
   checkStoreOptions,
   type Entries,
+  type None,
+  type OwnerIndex,
   type SessionRecord,
   type Store,
   type StoreOptions,
@@ -13,11 +15,13 @@ import {
 } from 'koa-wsession';
 import { type Argument, type RedisLike, type ScriptRunner, toScriptRunner } from './client.js';
 import { Operation } from './operation.js';
+import { ownersIn } from './owners.js';
+import { ReplyError, toList } from './reply.js';
 import { CREATE, DESTROY, LOAD, type Script, UPDATE } from './scripts.js';
 
 /** What `new RedisStore(redis, options)` takes. */
 export interface RedisStoreOptions extends StoreOptions {
-  /** Begins each key in Redis; behind it comes the session's address, 43 characters. Default `wppsess:`. */
+  /** Begins each key in Redis; behind it comes the session's address, 43 characters, or `owner:` and an owner's hash. Default `wppsess:`. */
   prefix?: string;
 }
 
@@ -36,11 +40,14 @@ export class RedisStore implements Store {
   readonly secure: boolean;
   readonly domain: string | undefined;
   readonly capabilities: Capabilities = { seals: false, merges: true, revokes: true };
+  /** Which sessions are whose: one sorted set an owner, under `prefix` and `owner:`. */
+  readonly owners: OwnerIndex = ownersIn((...args) => this.#run(...args));
   readonly #prefix: string;
   readonly #redis: ScriptRunner;
 
   /**
-   * @param redis a client of ioredis 5 or 6: `new Redis(…)`, also with `sentinels`, or `new Redis.Cluster(…)`
+   * @param redis a client of ioredis 5 or 6: `new Redis(…)`, also with `sentinels`, or `new Redis.Cluster(…)`; or of
+   * node-redis 5 or 6: `createClient(…)` or `createCluster(…)`, which you connect
    * @throws OptionError for an option that can't be used, and for any other client
    */
   constructor(redis: RedisLike, options: RedisStoreOptions = {}) {
@@ -55,8 +62,10 @@ export class RedisStore implements Store {
     this.#redis = toScriptRunner(redis);
   }
 
-  async load(key: string, call: Call): Promise<SessionRecord | undefined> {
-    return toRecord(await this.#run(LOAD, key, [Date.now()], call));
+  async load(key: string, call: Call): Promise<SessionRecord | None> {
+    const reply = await this.#run(LOAD, key, [Date.now()], call);
+    const [reason] = Array.isArray(reply) && reply.length === 1 ? reply : [];
+    return reason === 'expired' || reason === 'corrupt' ? reason : toRecord(reply);
   }
 
   async create(key: string, record: SessionRecord, call: Call): Promise<Created> {
@@ -98,13 +107,6 @@ export class RedisStore implements Store {
   }
 }
 
-/** Redis, or whoever spoke in its place, answered what none of our scripts does: that tells nothing of the session. */
-class ReplyError extends Error {
-  constructor() {
-    super("Redis: the answer isn't one of this store's scripts");
-  }
-}
-
 function isPrefix(value: unknown): boolean {
   return typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
 }
@@ -135,10 +137,4 @@ function toRecord(reply: unknown): SessionRecord | undefined {
   }
   if (Number.isNaN(createdAt + expiresAt)) throw new ReplyError();
   return { entries, createdAt, expiresAt };
-}
-
-function toList(reply: unknown): Array<string | null> {
-  const isItem = (item: unknown): boolean => typeof item === 'string' || item === null;
-  if (!Array.isArray(reply) || !reply.every(isItem)) throw new ReplyError();
-  return reply;
 }

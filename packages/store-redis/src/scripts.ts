@@ -38,9 +38,12 @@ local function removeAt(expires)
 end
 `;
 
-/** ARGV: now. Answers the hash as a flat list, or nil. */
+/** ARGV: now. Answers the hash as a flat list, or nil where nothing is, or `expired` or `corrupt`. */
 export const LOAD: Script = script(`
-return isLive() and redis.call('HGETALL', key)
+if isLive() then return redis.call('HGETALL', key) end
+if kind == 'none' then return false end
+local expires = kind == 'hash' and instant('expires')
+return {expires and expires <= now and 'expired' or 'corrupt'}
 `);
 
 /** ARGV: now, created, expires, {field, value}. Answers `created` or `exists`. */
@@ -89,6 +92,33 @@ export const DESTROY: Script = script(`
 local record = isLive() and redis.call('HGETALL', key)
 if kind ~= 'none' then redis.call('DEL', key) end
 return record
+`);
+
+/*
+ * An owner's sessions are one sorted set of their addresses, each with the instant until which it is named. Anything
+ * else under the key is no index.
+ */
+
+/** ARGV: now, address, until. Answers `added`. */
+export const OWNER_ADD: Script = script(`
+if kind ~= 'none' and kind ~= 'zset' then redis.call('DEL', key) end
+local before = redis.call('ZSCORE', key, ARGV[2])
+if not before or tonumber(before) < tonumber(ARGV[3]) then redis.call('ZADD', key, ARGV[3], ARGV[2]) end
+redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[1])
+local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')
+if last[2] then removeAt(last[2]) end
+return {'added'}
+`);
+
+/** ARGV: now, address. Answers `removed`, also where it wasn't there. */
+export const OWNER_REMOVE: Script = script(`
+if kind == 'zset' then redis.call('ZREM', key, ARGV[2]) end
+return {'removed'}
+`);
+
+/** ARGV: now. Answers the addresses. */
+export const OWNER_KEYS: Script = script(`
+return kind == 'zset' and redis.call('ZRANGEBYSCORE', key, '(' .. ARGV[1], '+inf') or {}
 `);
 
 function script(body: string): Script {

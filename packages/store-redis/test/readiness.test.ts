@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events';
-import { type RedisLike, RedisStore } from '@koa-wsession/store-redis';
+import { type IoredisLike, RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { call, changesOf, rejection } from './support.js';
 
 /** A client in nothing but its status, which it changes as ioredis does: the event comes a tick later. */
-class FakeClient extends EventEmitter implements RedisLike {
+class FakeClient extends EventEmitter implements IoredisLike {
   status: string;
   connect = sinon.spy(async () => this.become('connecting'));
   evalsha = sinon.spy(async () => null);
@@ -65,7 +65,7 @@ describe('While the client is not ready, RedisStore', () => {
     const unhandled = sinon.spy();
     process.on('unhandledRejection', unhandled);
     try {
-      const redis: RedisLike = Object.assign(new FakeClient('wait'), {
+      const redis: IoredisLike = Object.assign(new FakeClient('wait'), {
         connect(): Promise<void> {
           Object.assign(redis, { status: 'reconnecting' });
           return Promise.reject(new Error('ECONNREFUSED'));
