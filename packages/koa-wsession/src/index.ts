@@ -3,10 +3,12 @@ export type { RejectionReason, SessionEvent, SessionEventName, TracedCall } from
 export { type Sessions, session, session as default } from './middleware.js';
 export type { OpenOptions } from './open.js';
 export {
+  type Adopt,
   check as checkOption,
   checkStoreOptions,
   type SessionOptions,
   type StoreOptions,
+  type TransportOption,
 } from './options.js';
 export type { OwnedSession, RevokeOptions } from './owners.js';
 export { applyChanges, findConflict, openRecord, packRecord, unpackRecord } from './record.js';

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type Koa from 'koa';
 import { MemoryStore } from 'koa-wsession/memory';
-import { asStore, createSite, inRequest, observe, SOME_COOKIE, stubStore, tidy } from './helpers.js';
+import { stub } from 'sinon';
+import { asStore, createSite, Gate, inRequest, observe, SOME_COOKIE, stubStore, tidy } from './helpers.js';
 
 describe('flash(key, value)', () => {
   afterEach(tidy);
@@ -142,5 +143,59 @@ describe('flash(key)', () => {
     expect(JSON.parse(body)).to.equal('x');
     const { set, delete: removed } = store.update.firstCall.args[1];
     expect([set.size, removed]).to.deep.equal([0, ['\0flash:note']]);
+  });
+
+  describe('that was taken by a request whose save failed', () => {
+    /** A visitor who has a message, and a handler that takes it and says what it got. */
+    async function withMessage() {
+      const store = new MemoryStore();
+      const taken: unknown[] = [];
+      const gate: { wait: Promise<void> | undefined } = { wait: undefined };
+      const site = await createSite(
+        {
+          '/': (ctx) => ctx.session.flash('note', 'x'),
+          '/take': async (ctx) => {
+            taken.push(ctx.session.flash('note'));
+            await gate.wait;
+          },
+          '/bad': (ctx) => {
+            taken.push(ctx.session.flash('note'));
+            ctx.session.bad = new (class Bad {})();
+          },
+        },
+        { store },
+      );
+      const ada = site.visitor();
+      await ada.get('/');
+      return { store, taken, ada, gate };
+    }
+
+    it('can be taken again: the store was down', async () => {
+      const { store, taken, ada } = await withMessage();
+      const update = stub(store, 'update').throws(new Error('down'));
+      expect((await ada.get('/take')).status).to.equal(503);
+      update.restore();
+      for (let i = 0; i < 2; i++) expect((await ada.get('/take')).status).to.equal(200);
+      expect(taken).to.deep.equal(['x', 'x', undefined]);
+    });
+
+    it('can be taken again: something could not be stored', async () => {
+      const { taken, ada } = await withMessage();
+      expect((await ada.get('/bad')).status).to.equal(500);
+      await ada.get('/take');
+      expect(taken).to.deep.equal(['x', 'x']);
+    });
+
+    it('and not by a request that ran beside one that could store it', async () => {
+      const { taken, ada, gate } = await withMessage();
+      const held = new Gate();
+      gate.wait = held.passed;
+      const first = ada.get('/take');
+      const second = ada.get('/take');
+      while (taken.length < 2) await new Promise(setImmediate);
+      held.open();
+      expect([(await first).status, (await second).status]).to.deep.equal([200, 200]);
+      expect(taken).to.have.members(['x', undefined]);
+    });
   });
 });

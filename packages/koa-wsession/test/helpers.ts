@@ -5,6 +5,7 @@ import {
   type Created,
   type SessionOptions,
   type SessionRecord,
+  type Sessions,
   type Store,
   session,
   type Updated,
@@ -28,6 +29,7 @@ export type Reported = Error & { code?: string; status?: number; keys?: string[]
 export interface Site {
   readonly app: Koa;
   readonly served: Served;
+  readonly sessions: Sessions;
   readonly errors: Reported[];
   /** A new visitor. */
   visitor(): Client;
@@ -66,12 +68,14 @@ export async function createSite(
     });
   }
   for (const middleware of before) app.use(middleware);
-  app.use(session(store, options));
+  const sessions = session(store, options);
+  app.use(sessions);
   app.use((ctx) => respond(ctx, handlers[ctx.path]));
   const served = await serveApp(app);
   return {
     app,
     served,
+    sessions,
     errors,
     visitor: () => new Client(served),
     nextError: () => new Promise((resolve) => waiting.push(resolve)),
