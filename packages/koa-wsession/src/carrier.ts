@@ -32,6 +32,8 @@ export class ResponseCarrier implements Carrier {
   /** The request's headers that the session was looked for in. */
   readonly #vary: readonly string[];
   #value: string | undefined;
+  /** What goes out beside the token. */
+  readonly #kept: Array<readonly [header: string, value: string]> = [];
 
   constructor(response: ServerResponse, transport: Transport, vary: readonly string[]) {
     this.#response = response;
@@ -51,11 +53,21 @@ export class ResponseCarrier implements Carrier {
     }) as typeof end;
   }
 
+  /** Sends a header beside the token, of which there may be others. */
+  keep(header: string, value: string): void {
+    this.#kept.push([header, value]);
+    this.restore();
+  }
+
   /** Puts our headers where they are missing. */
   restore(): void {
     if (this.#response.headersSent) return;
     for (const header of this.#vary) addVary(this.#response, header);
     if (this.#value !== undefined && !this.#current().includes(this.#value)) this.#put(this.#value);
+    for (const [header, value] of this.#kept) {
+      const present = this.#current(header);
+      if (!present.includes(value)) this.#response.setHeader(header, [...present, value]);
+    }
   }
 
   refusal(keys: readonly string[]): SessionError | undefined {
@@ -93,8 +105,8 @@ export class ResponseCarrier implements Carrier {
     }
   }
 
-  #current(): string[] {
-    const value = this.#response.getHeader(this.#transport.responseHeader);
+  #current(header: string = this.#transport.responseHeader): string[] {
+    const value = this.#response.getHeader(header);
     return value === undefined ? [] : Array.isArray(value) ? value : [String(value)];
   }
 }

@@ -47,7 +47,7 @@ class Incarnation {
   /** `due`: the expiration is to be reset even if nothing changed. */
   renewal: 'none' | 'due' | 'done' = 'none';
 
-  constructor(found: Found | undefined) {
+  constructor(found: Found | undefined, onUnreadable: (key: string) => void) {
     this.held = found && {
       place: found.place,
       createdAt: found.record.createdAt,
@@ -57,6 +57,7 @@ class Incarnation {
       this.unreadable = this.held;
       this.held = undefined;
       this.entries.reset();
+      if (this.unreadable) onUnreadable(this.unreadable.place.key);
     });
     if (this.entries.has(EXPIRE_KEY)) this.entries.get(EXPIRE_KEY); // needed in any case, so it is read while nothing began
   }
@@ -88,7 +89,14 @@ export class Lifecycle {
 
   constructor(opening: Opening, found: Found | undefined) {
     this.#opening = opening;
-    this.#current = new Incarnation(found);
+    this.#current = this.#begin(found);
+  }
+
+  #begin(found: Found | undefined): Incarnation {
+    const { store, name } = this.#opening.settings;
+    return new Incarnation(found, (key) =>
+      announce('rejected', () => ({ name, session: hashOf(store, name, key), reason: 'corrupt' })),
+    );
   }
 
   get entries(): TrackedEntries {
@@ -113,12 +121,17 @@ export class Lifecycle {
   /** `ctx.session = null`: ends this session; what is assigned afterwards belongs to a new one. */
   end(): void {
     this.#condemned.push(this.#current);
-    this.#current = new Incarnation(undefined);
+    this.#current = this.#begin(undefined);
     if (this.#finished) this.watchForLateChanges();
   }
 
   save(): Promise<void> {
-    return this.#inTurn((it) => this.#commit(it));
+    return this.#inTurn((it) =>
+      this.#commit(it).catch((error) => {
+        this.#putBack();
+        throw error;
+      }),
+    );
   }
 
   destroy(): Promise<void> {
@@ -199,14 +212,15 @@ export class Lifecycle {
       it.renewal = 'done';
       it.entries.settle({ set: fresh.entries, delete: changes?.delete ?? [] });
       this.#announce('regenerated', key, oldKey);
-      await this.#delist(ended.entries.get(OWNER_KEY), oldKey);
 
       const missed = difference(before, ended.entries, changes);
-      if (!missed) return;
-      await this.#store(it, missed);
-      for (const moved of [...missed.set.keys(), ...missed.delete]) {
-        it.entries.overwrite(moved, missed.set.get(moved), before.get(moved));
+      if (missed) {
+        await this.#store(it, missed);
+        for (const moved of [...missed.set.keys(), ...missed.delete]) {
+          it.entries.overwrite(moved, missed.set.get(moved), before.get(moved));
+        }
       }
+      await this.#delist(ended.entries.get(OWNER_KEY), oldKey);
     });
   }
 
@@ -223,7 +237,7 @@ export class Lifecycle {
         await this.#commit(it);
         await this.#roll(it);
       } catch (error) {
-        for (const mark of this.#claimed) this.#opening.settings.taken.putBack(mark);
+        this.#putBack();
         throw error;
       }
     });
@@ -239,6 +253,11 @@ export class Lifecycle {
     const first = this.#opening.settings.taken.take(mark);
     if (first) this.#claimed.push(mark);
     return first;
+  }
+
+  /** The messages that were taken can be taken again: that they were could not be stored. */
+  #putBack(): void {
+    for (const mark of this.#claimed.splice(0)) this.#opening.settings.taken.putBack(mark);
   }
 
   /** Once the request is over: a late end is carried out, and a late change reported unless the handler saves it. */

@@ -40,7 +40,7 @@ export function deletionOf(name: string, suffix: string): string {
   return `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${suffix}`;
 }
 
-/** The values of a Cookie header's cookies of this name, in the order sent. Those that no browser would keep don't count. */
+/** The values of a Cookie header's cookies of this name, in the order sent. */
 export function readCookies(header: string, name: string): string[] {
   const values: string[] = [];
   for (

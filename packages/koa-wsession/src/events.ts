@@ -10,7 +10,10 @@ import type { Awaitable } from './store.js';
 export interface SessionEvent {
   /** The session's name, as in the options. */
   readonly name: string;
-  /** A hash that stands for the session: its address, or with a store that seals, a hash of the token. */
+  /**
+   * A hash that stands for the session: its address, or with a store that seals, a hash of the token. (The trace of a
+   * call that makes the token has a hash that no other message has.)
+   */
   readonly session: string;
   /** `rejected`: why a token led to no session. */
   readonly reason?: RejectionReason;

@@ -40,6 +40,7 @@ export function takeMessage(lifecycle: Lifecycle, key: string): unknown {
   const message = lifecycle.entries.get(entry) as Message | undefined;
   if (!message) return undefined;
   lifecycle.beforeWrite();
+  if (!lifecycle.claim(message[0])) return undefined;
   lifecycle.entries.delete(entry);
-  return lifecycle.claim(message[0]) ? message[1] : undefined;
+  return message[1];
 }

@@ -1,10 +1,10 @@
+export { check as checkOption } from './check.js';
 export * from './errors.js';
 export type { RejectionReason, SessionEvent, SessionEventName, TracedCall } from './events.js';
 export { type Sessions, session, session as default } from './middleware.js';
 export type { OpenOptions } from './open.js';
 export {
   type Adopt,
-  check as checkOption,
   checkStoreOptions,
   type SessionOptions,
   type StoreOptions,

@@ -1,5 +1,6 @@
 import Keygrip from 'keygrip';
 import type Koa from 'koa';
+import { check, isPositive, isSeconds, isToken, SECONDS } from './check.js';
 import { cookieTransport, MAX_ATTRIBUTE_BYTES } from './cookie.js';
 import { OptionError } from './errors.js';
 import { TakenMessages } from './flash.js';
@@ -128,16 +129,6 @@ function checkOptionNames(owner: string, options: unknown, names: readonly strin
   }
 }
 
-/** Throws an {@link OptionError} unless the value passes. */
-export function check(
-  option: string,
-  value: unknown,
-  passes: (value: unknown) => boolean,
-  takes: string,
-): void {
-  if (!passes(value)) throw new OptionError(option, value, takes);
-}
-
 const OPTION_NAMES = [
   'name',
   'path',
@@ -168,7 +159,7 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
   const { rolling = false, absoluteTimeout, timeout = 5000, transport = 'cookie', adopt } = options;
   const { secure, domain } = store;
 
-  check('name', name, isCookieName, "a cookie name: letters, digits and !#$%&'*+-.^_`|~, at most 256");
+  check('name', name, isToken, "a cookie name: letters, digits and !#$%&'*+-.^_`|~, at most 256");
   check(
     'path',
     path,
@@ -216,7 +207,8 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
   check(
     'adopt.clear',
     clear,
-    (value) => value === undefined || (value as unknown[]).every(isCookieName),
+    (value) =>
+      value === undefined || ((value as unknown[]).length > 0 && (value as unknown[]).every(isToken)),
     'a cookie name, or a list of them',
   );
   const attributes = { path, domain, secure, httpOnly, sameSite, partitioned, priority };
@@ -269,8 +261,12 @@ function isSigner(value: unknown): value is Signer {
 function isTransport(value: unknown): boolean {
   if (value === 'cookie') return true;
   if (typeof value !== 'object' || value === null) return false;
-  const { read, write, clear } = value as Partial<Transport>;
-  return [read, write, clear].every((method) => typeof method === 'function');
+  const { read, write, clear, requestHeader, responseHeader, limit, overhead } = value as Partial<Transport>;
+  return (
+    [read, write, clear].every((method) => typeof method === 'function') &&
+    [requestHeader, responseHeader].every(isToken) &&
+    [limit, overhead].every((bytes) => typeof bytes === 'number' && bytes >= 0)
+  );
 }
 
 function isStore(value: unknown): boolean {
@@ -282,11 +278,6 @@ function isStore(value: unknown): boolean {
     typeof store.capabilities === 'object' &&
     isPositive(store.expire)
   );
-}
-
-/** RFC 6265, 4.1.1: a token of RFC 2616. */
-function isCookieName(value: unknown): boolean {
-  return typeof value === 'string' && /^[\w!#$%&'*+\-.^`|~]{1,256}$/.test(value);
 }
 
 function isCookiePath(value: unknown): boolean {
@@ -303,17 +294,6 @@ function isDomain(value: unknown): boolean {
     value.length <= 253 &&
     /^\.?[a-z\d]([a-z\d-]*[a-z\d])?(\.[a-z\d]([a-z\d-]*[a-z\d])?)*$/i.test(value)
   );
-}
-
-/** What a lifetime may be: browsers keep no cookie longer than 400 days, and no record should outlive its users. */
-export const SECONDS = 'a number of seconds over 0, up to ten years';
-
-export function isSeconds(value: unknown): boolean {
-  return isPositive(value) && (value as number) <= 315_360_000;
-}
-
-function isPositive(value: unknown): boolean {
-  return typeof value === 'number' && Number.isFinite(value) && value > 0;
 }
 
 function isBoolean(value: unknown): boolean {

@@ -44,7 +44,7 @@ export async function listOwned(
       updatedAt: new Date(Number(entries.get(UPDATED_KEY) ?? createdAt)),
       expiresAt: new Date(expiresAt),
       current: key === currentKey,
-      label: decode(entries.get(LABEL_KEY) ?? '~-1') as string | undefined,
+      label: readLabel(entries.get(LABEL_KEY)),
     }))
     .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime());
 }
@@ -55,20 +55,24 @@ export async function revokeOwned(
   owner: string,
   { except, only }: RevokeOptions = {},
 ): Promise<number> {
-  const kept = except && keyOf(except);
   const { owners, hash } = indexOf(settings, owner);
-  const found = await findOwned(settings, owner);
-  const ended = await Promise.all(
-    found.map(async ({ key }) => {
-      if (key === kept || (only !== undefined && key !== only)) return false;
+  const kept = except && keyOf(except);
+  let ended = 0;
+  for (let again = true; again; ) {
+    again = false;
+    for (const { key } of await findOwned(settings, owner)) {
+      if (key === kept || (only !== undefined && key !== only)) continue;
       const record = await ask(settings, 'destroy', key, (store, call) => store.destroy(key, call));
-      if (!record) return false;
-      announce('destroyed', () => ({ name: settings.name, session: key }));
-      await ask(settings, 'save', key, (_, call) => owners.remove(hash, key, call));
-      return true;
-    }),
-  );
-  return ended.filter(Boolean).length;
+      // One that is no more may have been regenerated, and goes on under an id that is in the index by now.
+      if (!record) again = true;
+      else {
+        ended++;
+        announce('destroyed', () => ({ name: settings.name, session: key }));
+        await ask(settings, 'save', key, (_, call) => owners.remove(hash, key, call));
+      }
+    }
+  }
+  return ended;
 }
 
 /** What stands for a session towards the outside. */
@@ -112,4 +116,12 @@ function indexOf(
   }
   const text = JSON.stringify(owner);
   return { owners, hash: addressOf(name, text), text };
+}
+
+function readLabel(text: string | undefined): string | undefined {
+  try {
+    return text === undefined ? undefined : String(decode(text));
+  } catch {
+    return undefined;
+  }
 }

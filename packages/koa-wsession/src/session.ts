@@ -1,9 +1,9 @@
 import { inspect } from 'node:util';
+import { check, isSeconds, SECONDS } from './check.js';
 import type { Lifecycle } from './commit.js';
 import { checkStorable, isUserKey, LABEL_KEY, OWNER_KEY, toEntryKey, toUserKey } from './entries.js';
 import { OptionError, ReservedError, ValueError } from './errors.js';
 import { leaveMessage, takeMessage } from './flash.js';
-import { check, isSeconds, SECONDS } from './options.js';
 import type { Session, SessionMembers } from './types.js';
 
 /** A session's own members; they and the user's keys never meet. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { check, isToken } from './check.js';
 
 /**
  * How a token travels between us and the visitor. A cookie is one way ({@link cookieTransport}, the default), a header
@@ -29,6 +30,7 @@ export interface Transport {
  * the response uses no other; a request that uses none gets the last.
  */
 export function headerTransport(header: string): Transport {
+  check('headerTransport(header)', header, isToken, 'a header name such as x-session');
   const name = header.toLowerCase();
   return {
     requestHeader: header,
@@ -38,7 +40,7 @@ export function headerTransport(header: string): Transport {
     read(request) {
       const value = request.headers[name];
       if (value === undefined) return undefined;
-      return value === '' || value.length > MAX_HEADER_TOKEN ? [] : [String(value)];
+      return value === '' ? [] : [String(value)];
     },
     write: (token) => token,
     clear: () => '',

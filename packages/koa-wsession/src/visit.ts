@@ -67,9 +67,10 @@ export class Visit {
       await this.#lifecycle.save();
     } catch (error) {
       this.#failure = { error };
+      this.#touched = false; // by us, not by the handler
       return;
     }
-    for (const name of sent ?? []) ctx.res.appendHeader('Set-Cookie', deletionOf(name, '; Path=/'));
+    for (const name of sent ?? []) this.#carrier?.keep('Set-Cookie', deletionOf(name, '; Path=/'));
   }
 
   get session(): Session {

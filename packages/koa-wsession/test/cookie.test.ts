@@ -125,17 +125,9 @@ describe('the cookie', () => {
     }
   });
 
-  it('in a header as large as can be sent costs little', async () => {
-    const { visitor } = await createSite({ '/': (ctx) => ctx.session.a ?? null }, { name: 'a' });
-    for (const header of [
-      'a'.repeat(15_000),
-      ' '.repeat(15_000),
-      `a${' '.repeat(7)}`.repeat(1800),
-      'a;'.repeat(7500),
-    ]) {
-      const start = performance.now();
-      expect((await visitor().get('/', { headers: { cookie: `x=1;${header}` } })).status).to.equal(200);
-      expect(performance.now() - start).to.be.lessThan(200);
+  it('in a header as large as can be sent, full of what looks like it, is none', async () => {
+    for (const header of ['a'.repeat(15_000), 'a '.repeat(7500), 'a;'.repeat(7500), 'a=;'.repeat(5000)]) {
+      expect(await asked(`x=1;${header}`, 'a')).to.deep.equal([]);
     }
   });
 });

@@ -175,6 +175,24 @@ describe('update(key, change)', () => {
     ]);
   });
 
+  it('of a key that this request assigned or deleted is stored whatever others did to it meanwhile', async () => {
+    for (const change of [
+      (ctx: Koa.Context) => void (ctx.session.n = 10),
+      (ctx: Koa.Context) => void delete ctx.session.n,
+    ]) {
+      const store = stubStore();
+      await inRequest(
+        async (ctx) => {
+          change(ctx);
+          await ctx.session.update('n', increment);
+        },
+        { store: asStore(store), cookie: SOME_COOKIE },
+      );
+      expect(store.update.firstCall.args[1].expect).to.equal(undefined);
+      expect(store.update.firstCall.args[1].delete).to.deep.equal([]);
+    }
+  });
+
   it('of a key that this request assigned counts on from that', async () => {
     const { visitor } = await createSite({
       '/login': (ctx) => void (ctx.session.n = 1),

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import fs from 'node:fs';
-import { rename, unlink } from 'node:fs/promises';
+import { mkdir, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -104,6 +104,14 @@ export async function removeFile(path: string, { guard, flush }: Change): Promis
   await guard.confirm();
   await unlink(path);
   if (flush) await flushFolder(dirname(path));
+}
+
+/** Makes a folder, and those above it that aren't there either. */
+export async function makeFolder(path: string, flush: boolean): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  if (!flush || first === undefined) return;
+  // Each is a name in the one above, which has to be on the disk before what is stored in it counts as such.
+  for (let made = path; made.length >= first.length; made = dirname(made)) await flushFolder(dirname(made));
 }
 
 /** Waits until the disk has the names in a folder, too: only then does a renamed or removed file stay so. */

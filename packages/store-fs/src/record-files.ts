@@ -1,7 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Call, type None, packRecord, type SessionRecord, unpackRecord } from 'koa-wsession';
-import { codeOf, readText, removeFile, replaceFile } from './atomic-file.js';
+import { codeOf, makeFolder, readText, removeFile, replaceFile } from './atomic-file.js';
 import type { Locks } from './lock.js';
 
 /** A file that nobody else changes meanwhile, and what can be done with it. */
@@ -70,7 +69,7 @@ export class RecordFiles {
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
       // The folder isn't there yet, or not any more.
-      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await makeFolder(directory, flush);
       return attempt();
     }
   }

@@ -75,6 +75,7 @@ const tasks = {
   destroy: (address: string) => store.destroy(address, call()),
   sweep: () => store.sweep(),
 
+  removeFromOwner: (owner: string, key: string) => store.owners.remove(owner, key, call()),
   addToOwner: (owner: string, key: string, until: number) => store.owners.add(owner, key, until, call()),
 
   async break(next: Faults) {

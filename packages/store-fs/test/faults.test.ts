@@ -187,6 +187,23 @@ describe('the system calls', () => {
   }
 });
 
+describe('a folder that is made', () => {
+  const folder = useFolder();
+
+  for (const fsync of [true, false]) {
+    it(`is ${fsync ? '' : 'not '}flushed, and so are those above it that are made`, async () => {
+      const directory = join(folder.current.path, 'a', 'b');
+      const other = await folder.current.other({ directory, fsync });
+      await other.ask('calls');
+      await other.ask('create', newAddress(), recordOf());
+      const calls = await other.ask('calls');
+      // Three names of folders, the file, and its name.
+      expect(calls.fsync).to.equal(fsync ? 5 : undefined);
+      expect(calls.mkdir).to.equal(1);
+    });
+  }
+});
+
 describe('a process without file descriptors', () => {
   const folder = useFolder();
 

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { call, errorOf, HOUR, newAddress, recordOf, useFolder } from './helpers.js';
 
@@ -49,6 +49,40 @@ describe('the sessions of an owner', () => {
     const keys = Array.from({ length: 60 }, newAddress).sort();
     await Promise.all(keys.map((key, i) => others[i % 2]?.ask('addToOwner', ada, key, inAnHour())));
     expect((await folder.current.store().owners.keys(ada, call())).toSorted()).to.deep.equal(keys);
+  });
+
+  it('are exactly those that stay, also when two processes add and remove at once', async () => {
+    const others = await Promise.all([1, 2].map(() => folder.current.other({ fsync: false })));
+    const [ada, keys] = [newAddress(), Array.from({ length: 40 }, newAddress)];
+    const stay = keys.filter((_, i) => i % 4 < 2).sort();
+    await Promise.all(
+      keys.map(async (key, i) => {
+        await others[i % 2]?.ask('addToOwner', ada, key, inAnHour());
+        if (!stay.includes(key)) await others[(i + 1) % 2]?.ask('removeFromOwner', ada, key);
+      }),
+    );
+    const found = await folder.current.store().owners.keys(ada, call());
+    expect(found.toSorted()).to.deep.equal(stay);
+    expect(folder.current.names, 'nothing left behind').to.deep.equal([`weppy_${ada}.sess.owner`]);
+  });
+
+  it('are none when the folder is deleted, and the next one makes it again', async () => {
+    const { owners } = folder.current.store();
+    const [ada, key] = [newAddress(), newAddress()];
+    await owners.add(ada, key, inAnHour(), call());
+    rmSync(folder.current.path, { recursive: true });
+    expect(await owners.keys(ada, call())).to.deep.equal([]);
+    await owners.remove(ada, key, call());
+    rmSync(folder.current.path, { recursive: true });
+    await owners.add(ada, key, inAnHour(), call());
+    expect(await owners.keys(ada, call())).to.deep.equal([key]);
+  });
+
+  it('are not named until an earlier instant than was given', async () => {
+    const { owners } = folder.current.store();
+    const [ada, key] = [newAddress(), newAddress()];
+    await Promise.all([inAnHour(), 1, inAnHour() - 1].map((until) => owners.add(ada, key, until, call())));
+    expect(await owners.keys(ada, call())).to.deep.equal([key]);
   });
 
   it('are forgotten one by one, and swept when all are over', async () => {
