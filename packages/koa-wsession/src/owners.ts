@@ -36,7 +36,7 @@ export async function listOwned(
   current?: Session,
 ): Promise<OwnedSession[]> {
   const currentKey = current && keyOf(current);
-  const found = await findOwned(settings, owner);
+  const found = await loadOwned(settings, owner, await namedKeys(settings, owner));
   return found
     .map(({ key, record: { entries, createdAt, expiresAt } }) => ({
       ref: key,
@@ -56,23 +56,22 @@ export async function revokeOwned(
   { except, only }: RevokeOptions = {},
 ): Promise<number> {
   const { owners, hash } = indexOf(settings, owner);
-  const kept = except && keyOf(except);
-  let ended = 0;
-  for (let again = true; again; ) {
-    again = false;
-    for (const { key } of await findOwned(settings, owner)) {
-      if (key === kept || (only !== undefined && key !== only)) continue;
-      const record = await ask(settings, 'destroy', key, (store, call) => store.destroy(key, call));
-      // One that is no more may have been regenerated, and goes on under an id that is in the index by now.
-      if (!record) again = true;
-      else {
-        ended++;
-        announce('destroyed', () => ({ name: settings.name, session: key }));
-        await ask(settings, 'save', key, (_, call) => owners.remove(hash, key, call));
-      }
+  const seen = new Set<string | undefined>([except && keyOf(except)]);
+  let count = 0;
+  for (;;) {
+    // Again until nothing new turns up: one that was regenerated meanwhile goes on under an id that is in the index.
+    const keys = await namedKeys(settings, owner);
+    const fresh = keys.filter((key) => !seen.has(key) && (only === undefined || key === only));
+    if (fresh.length === 0) return count;
+    for (const { key } of await loadOwned(settings, owner, fresh)) {
+      const ended = await ask(settings, 'destroy', key, (store, call) => store.destroy(key, call));
+      if (!ended) continue;
+      count++;
+      announce('destroyed', () => ({ name: settings.name, session: key }));
+      await ask(settings, 'save', key, (_, call) => owners.remove(hash, key, call));
     }
+    for (const key of fresh) seen.add(key);
   }
-  return ended;
 }
 
 /** What stands for a session towards the outside. */
@@ -81,13 +80,18 @@ export function refOf({ store, name }: Settings, session: Session): string | und
   return key === undefined ? undefined : hashOf(store, name, key);
 }
 
-/** The sessions that the index names and that are there, and still the owner's. */
-async function findOwned(
+async function namedKeys(settings: Settings, owner: string): Promise<readonly string[]> {
+  const { owners, hash } = indexOf(settings, owner);
+  return ask(settings, 'load', hash, (_, call) => owners.keys(hash, call));
+}
+
+/** Of these keys, the sessions that are there, and still the owner's. */
+async function loadOwned(
   settings: Settings,
   owner: string,
+  keys: readonly string[],
 ): Promise<Array<{ key: string; record: SessionRecord }>> {
-  const { owners, hash, text } = indexOf(settings, owner);
-  const keys = await ask(settings, 'load', hash, (_, call) => owners.keys(hash, call));
+  const { text } = indexOf(settings, owner);
   const found = await Promise.all(
     keys.map(async (key) => {
       const record = await ask(settings, 'load', key, (store, call) => store.load(key, call));

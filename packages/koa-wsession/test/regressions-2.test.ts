@@ -1,10 +1,8 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
-import type Koa from 'koa';
 import { headerTransport, session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { stub } from 'sinon';
-import { asStore, createSite, Gate, SOME_COOKIE, stubStore, tidy } from './helpers.js';
+import { asStore, createSite, Gate, stubStore, tidy } from './helpers.js';
 
 /* What was wrong once, named by what went wrong. */
 describe('never again, with owners, adoption and messages:', () => {
