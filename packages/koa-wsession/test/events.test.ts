@@ -1,203 +1,460 @@
-import { channel, tracingChannel } from 'node:diagnostics_channel';
+import crypto from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { syncBuiltinESMExports } from 'node:module';
+import { inspect } from 'node:util';
 import { expect } from 'chai';
-import type Koa from 'koa';
-import type { SessionEvent, SessionEventName } from 'koa-wsession';
+import { GoneError, type SessionEvent, UnavailableError } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
+import { restore, spy } from 'sinon';
 import {
   asStore,
   createSite,
+  errorOf,
   inRequest,
   OpenStore,
   recordOf,
+  type SiteOptions,
   SOME_COOKIE,
-  type StubStore,
   stubStore,
   tidy,
 } from './helpers.js';
 
-const NAMES: readonly SessionEventName[] = [
-  'created',
-  'renewed',
-  'regenerated',
-  'destroyed',
-  'expired',
-  'gone',
-  'rejected',
-];
+const EVENTS = ['created', 'renewed', 'regenerated', 'destroyed', 'expired', 'gone', 'rejected'];
+const CALLS = ['load', 'save', 'destroy'];
+const STEPS = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'];
 
-type Noted = { event: string } & SessionEvent;
+type Heard = [channel: string, message: SessionEvent & { error?: unknown }];
+
+const silence: Array<() => void> = [];
+
+/** Everything that is published from here on, in order. */
+function listen(names: readonly string[]): Heard[] {
+  const heard: Heard[] = [];
+  for (const name of names) {
+    const listener = (message: unknown) => heard.push([short(name), { ...(message as SessionEvent) }]);
+    subscribe(name, listener);
+    silence.push(() => unsubscribe(name, listener));
+  }
+  return heard;
+}
+
+const short = (name: string) => name.replace(/^(tracing:)?koa-wsession:/, '');
+const listenToEvents = () => listen(EVENTS.map((event) => `koa-wsession:${event}`));
+const listenToCalls = () =>
+  listen(CALLS.flatMap((call) => STEPS.map((step) => `tracing:koa-wsession:${call}:${step}`)));
+
+const hash = (name: string, text: string) =>
+  crypto.createHash('sha256').update(`${name}\0${text}`).digest('base64url');
+
+const tokenOf = (cookie: string) => cookie.slice(cookie.indexOf('=') + 1);
+
+async function tidyEvents(): Promise<void> {
+  for (const stop of silence.splice(0)) stop();
+  await tidy();
+}
 
 describe('the events', () => {
-  const off: Array<() => void> = [];
-  afterEach(async () => {
-    for (const stop of off.splice(0)) stop();
-    await tidy();
-  });
+  afterEach(tidyEvents);
 
-  /** What is published from here on. */
-  function listen(): Noted[] {
-    const noted: Noted[] = [];
-    for (const event of NAMES) {
-      const note = (message: unknown) => noted.push({ event, ...(message as SessionEvent) });
-      channel(`koa-wsession:${event}`).subscribe(note);
-      off.push(() => channel(`koa-wsession:${event}`).unsubscribe(note));
-    }
-    return noted;
-  }
-
-  const handlers = {
-    '/': (ctx: Koa.Context) => void (ctx.session.n = (ctx.session.n ?? 0) + 1),
-    '/read': (ctx: Koa.Context) => void ctx.session.n,
-    '/regenerate': (ctx: Koa.Context) => ctx.session.regenerate(),
-    '/destroy': (ctx: Koa.Context) => ctx.session.destroy(),
-  };
-
-  it('tell a session’s life, from one hash to the next, and hold no token, id or value', async () => {
-    for (const store of [new MemoryStore(), new OpenStore()]) {
-      const noted = listen();
-      const { visitor } = await createSite(handlers, { store, name: 'mine' });
-      const ada = visitor();
-      const tokens: string[] = [];
-      for (const path of ['/', '/read', '/', '/regenerate', '/destroy', '/destroy']) {
-        await ada.get(path);
-        tokens.push(String(ada.jar.get('mine')));
-      }
-      expect(noted.map(({ event }) => event)).to.deep.equal([
-        'created',
-        'renewed',
-        'regenerated',
-        'destroyed',
-      ]);
-      const [created, renewed, regenerated, destroyed] = noted as [Noted, Noted, Noted, Noted];
-      if (store instanceof MemoryStore) expect(renewed.session).to.equal(created.session);
-      expect(regenerated.from).to.equal(renewed.session);
-      expect(destroyed.session).to.equal(regenerated.session);
-      for (const { name, session, event, ...rest } of noted) {
-        expect([name, session.length]).to.deep.equal(['mine', 43]);
-        expect(Object.keys(rest)).to.deep.equal(event === 'regenerated' ? ['from'] : []);
-      }
-      for (const token of tokens.slice(0, 4)) expect(JSON.stringify(noted)).to.not.include(token);
-      for (const stop of off.splice(0)) stop();
-    }
-  });
-
-  it('say why a token leads nowhere', async () => {
-    const { visitor } = await createSite(handlers, { store: asStore(unknowing('expired')), keys: ['k'] });
-    const id = 'A'.repeat(32);
-    const reasons: unknown[] = [];
-    for (const value of ['short', `${id}.`, `${id}.${'x'.repeat(43)}`, id, 'B'.repeat(5000)]) {
-      const noted = listen();
-      await visitor().get('/read', { headers: { cookie: `wsession=${value}` } });
-      reasons.push(noted.map(({ event, reason }) => [event, reason]));
-      expect(JSON.stringify(noted)).to.not.include(value);
-      for (const stop of off.splice(0)) stop();
-    }
-    const rejected = (reason: string) => [['rejected', reason]];
-    expect(reasons).to.deep.equal([
-      rejected('malformed'),
-      rejected('signature'),
-      rejected('signature'),
-      rejected('signature'),
-      rejected('oversized'),
+  it('tell a session from its creation to its end, by the hash that ref() and list() give', async () => {
+    const heard = listenToEvents();
+    const refs: Array<string | undefined> = [];
+    const site = await createSite({
+      '/login': async (ctx) => {
+        ctx.session.owner = 'ada';
+        refs.push(site.sessions.ref(ctx.session));
+        await ctx.session.save();
+        refs.push(site.sessions.ref(ctx.session));
+      },
+      '/change': (ctx) => void (ctx.session.n = 1),
+      '/regenerate': async (ctx) => {
+        await ctx.session.regenerate();
+        refs.push(site.sessions.ref(ctx.session));
+        refs.push((await site.sessions.list('ada'))[0]?.ref);
+      },
+      '/read': (ctx) => ctx.session.n,
+      '/logout': (ctx) => ctx.session.destroy(),
+    });
+    const ada = site.visitor();
+    for (const path of ['/login', '/change', '/regenerate', '/read', '/logout']) await ada.get(path);
+    const [none, first, second, listed] = refs as string[];
+    expect([none, listed]).to.deep.equal([undefined, second]);
+    expect(heard).to.deep.equal([
+      ['created', { name: 'wsession', session: first }],
+      ['renewed', { name: 'wsession', session: first }],
+      ['regenerated', { name: 'wsession', session: second, from: first }],
+      ['destroyed', { name: 'wsession', session: second }],
     ]);
   });
 
-  it('say what the store knows about a record that is not there', async () => {
-    const over = { ...recordOf({}), expiresAt: Date.now() - 1 };
-    for (const [answer, events] of [
-      [undefined, [['rejected', 'unknown']]],
-      ['corrupt', [['rejected', 'corrupt']]],
-      ['seal', [['rejected', 'seal']]],
-      [
-        'expired',
-        [
-          ['expired', 'expired'],
-          ['rejected', 'expired'],
-        ],
-      ],
-      [
-        over,
-        [
-          ['expired', 'expired'],
-          ['rejected', 'expired'],
-        ],
-      ],
-    ] as const) {
-      const noted = listen();
-      const { body } = await inRequest((ctx) => ctx.session.isNew, {
-        store: asStore(unknowing(answer)),
-        cookie: SOME_COOKIE,
-      });
-      expect(body).to.equal('true');
-      expect(noted.map(({ event, reason }) => [event, reason])).to.deep.equal(events);
-      for (const stop of off.splice(0)) stop();
+  it('stand for a sealed session with a hash of its token', async () => {
+    const heard = listenToEvents();
+    const refs: Array<string | undefined> = [];
+    const site = await createSite(
+      {
+        '/': async (ctx) => {
+          ctx.session.n = (ctx.session.n ?? 0) + 1;
+          await ctx.session.save();
+          refs.push(site.sessions.ref(ctx.session));
+        },
+        '/regenerate': async (ctx) => {
+          await ctx.session.regenerate();
+          refs.push(site.sessions.ref(ctx.session));
+        },
+        '/logout': (ctx) => ctx.session.destroy(),
+      },
+      { store: new OpenStore(), name: 's' },
+    );
+    const ada = site.visitor();
+    const tokens: string[] = [];
+    for (const path of ['/', '/', '/regenerate']) {
+      await ada.get(path);
+      tokens.push(tokenOf(ada.cookie));
     }
+    await ada.get('/logout');
+    const hashes = tokens.map((token) => hash('s', token));
+    expect(refs).to.deep.equal(hashes);
+    const [a, b, c] = hashes as [string, string, string];
+    expect(heard).to.deep.equal([
+      ['created', { name: 's', session: a }],
+      ['renewed', { name: 's', session: b }],
+      ['regenerated', { name: 's', session: c, from: b }],
+      ['destroyed', { name: 's', session: c }],
+    ]);
   });
 
-  it('say when a request came too late', async () => {
+  it('tell of a session that was revoked, once', async () => {
+    const site = await createSite({ '/': (ctx) => void (ctx.session.owner = 'ada') });
+    await site.visitor().get('/');
+    const [listed] = await site.sessions.list('ada');
+    const heard = listenToEvents();
+    expect([await site.sessions.revoke('ada'), await site.sessions.revoke('ada')]).to.deep.equal([1, 0]);
+    expect(heard).to.deep.equal([['destroyed', { name: 'wsession', session: listed?.ref }]]);
+  });
+
+  it('tell of a session that was gone at the save, and at regenerate()', async () => {
+    const heard = listenToEvents();
     const store = stubStore();
     store.update.returns({ outcome: 'gone' });
-    const noted = listen();
-    const { visitor } = await createSite(handlers, { store: asStore(store) });
-    await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
-    expect(noted.map(({ event, session }) => [event, session])).to.deep.equal([
-      ['gone', store.load.firstCall.args[0]],
+    const save = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, { store: asStore(store) });
+    const { status } = await save.visitor().get('/', { headers: { cookie: SOME_COOKIE } });
+    store.destroy.returns(undefined);
+    await inRequest(
+      async (ctx) => expect(await errorOf(() => ctx.session.regenerate())).to.be.instanceOf(GoneError),
+      { store: asStore(store), cookie: SOME_COOKIE },
+    );
+    const session = store.load.firstCall.args[0];
+    expect(status).to.equal(409);
+    expect(heard).to.deep.equal([
+      ['gone', { name: 'wsession', session }],
+      ['gone', { name: 'wsession', session }],
     ]);
   });
 
-  it('trace the calls to the store, without what they answer', async () => {
-    for (const async of [false, true]) {
-      const noted: string[] = [];
-      const messages: unknown[] = [];
-      for (const call of ['load', 'save', 'destroy'] as const) {
-        const note = (step: string) => (message: unknown) => {
-          noted.push(`${call} ${step}`);
-          messages.push({ ...(message as object) });
-        };
-        const subscribers = {
-          start: note('start'),
-          end: note('end'),
-          asyncStart: note('asyncStart'),
-          asyncEnd: note('asyncEnd'),
-          error: note('error'),
-        };
-        tracingChannel(`koa-wsession:${call}`).subscribe(subscribers);
-        off.push(() => tracingChannel(`koa-wsession:${call}`).unsubscribe(subscribers));
-      }
-      const store = stubStore();
-      const answer = (it: unknown) => (async ? Promise.resolve(it) : it);
-      store.load.callsFake(() => answer(recordOf({ secret: '"value"', n: '1' })));
-      store.update.callsFake(() => answer({ outcome: 'updated' }));
-      store.destroy.callsFake(() => {
-        if (async) return Promise.reject(new Error('down'));
-        throw new Error('down');
-      });
-      const { visitor } = await createSite(
-        {
-          '/': async (ctx) => {
-            ctx.session.n = 2;
-            await ctx.session.save();
-            await ctx.session.destroy();
-          },
-        },
-        { store: asStore(store) },
-      );
-      await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
-      const ok = (call: string) =>
-        ['start', 'end', ...(async ? ['asyncStart', 'asyncEnd'] : [])].map((step) => `${call} ${step}`);
-      const failed = async
-        ? ['destroy start', 'destroy end', 'destroy error', 'destroy asyncStart', 'destroy asyncEnd']
-        : ['destroy start', 'destroy error', 'destroy end'];
-      expect(noted).to.deep.equal([...ok('load'), ...ok('save'), ...failed]);
-      const text = JSON.stringify(messages);
-      for (const secret of ['value', 'A'.repeat(32)]) expect(text).to.not.include(secret);
-      for (const stop of off.splice(0)) stop();
+  it('tell of what is stored only', async () => {
+    const heard = listenToEvents();
+    const site = await createSite({
+      '/read': (ctx) => ctx.session.n ?? null,
+      '/end': (ctx) => void (ctx.session = null),
+      '/empty': (ctx) => ctx.session.save(),
+      '/fails': async (ctx) => {
+        ctx.session.bad = new (class Bad {})();
+        await errorOf(() => ctx.session.save());
+        delete ctx.session.bad;
+      },
+    });
+    for (const path of ['/read', '/end', '/empty', '/fails', '/other']) await site.visitor().get(path);
+    expect(heard).to.deep.equal([]);
+  });
+
+  it('tell of a renewal without a change', async () => {
+    const heard = listenToEvents();
+    const store = stubStore();
+    store.load.callsFake(() => recordOf({ n: '1' }, Date.now() - 60_000));
+    await inRequest((ctx) => ctx.session.n, { store: asStore(store), cookie: SOME_COOKIE, rolling: true });
+    expect(heard).to.deep.equal([['renewed', { name: 'wsession', session: store.load.firstCall.args[0] }]]);
+  });
+
+  describe('rejected', () => {
+    /** What is heard of a token with which the visitor is an anonymous one, and no error. */
+    async function reject(token: string, options: SiteOptions = {}): Promise<Heard[]> {
+      const heard = listenToEvents();
+      const { name = 'wsession' } = options;
+      const site = await createSite({ '/': (ctx) => ctx.session.isNew }, options);
+      const { status, body, setCookie } = await site
+        .visitor()
+        .get('/', { headers: { cookie: `${name}=${token}` } });
+      expect([status, body, setCookie, site.errors]).to.deep.equal([200, 'true', [], []]);
+      for (const [, message] of heard) expect(message.session).to.equal(hash(name, token));
+      return heard;
     }
+
+    const ID = 'A'.repeat(32);
+
+    for (const [reason, token, options] of [
+      ['malformed', 'x', {}],
+      ['malformed', '', {}],
+      ['malformed', `${ID}A`, {}],
+      ['oversized', 'A'.repeat(4096 - 'wsession'.length + 1), {}],
+      ['signature', ID, { keys: ['k'] }],
+      ['signature', `${ID}.forged`, { keys: ['k'] }],
+      ['signature', `${ID}.signed`, {}],
+      ['unknown', ID, {}],
+    ] as ReadonlyArray<[string, string, SiteOptions]>) {
+      it(`${reason}: ${token.length} characters, ${inspect(options)}`, async () => {
+        expect(await reject(token, options)).to.deep.equal([
+          ['rejected', { name: 'wsession', session: hash('wsession', token), reason }],
+        ]);
+      });
+    }
+
+    for (const reason of ['corrupt', 'seal'] as const) {
+      it(`${reason}, as the store says, at once or later`, async () => {
+        for (const answer of [reason, Promise.resolve(reason)]) {
+          const store = stubStore();
+          store.load.returns(answer);
+          const heard = await reject(ID, { store: asStore(store) });
+          expect(heard.map(([event, message]) => [event, message.reason])).to.deep.equal([
+            ['rejected', reason],
+          ]);
+          for (const stop of silence.splice(0)) stop();
+        }
+      });
+    }
+
+    it('seal, from a store that seals', async () => {
+      const store = new OpenStore();
+      store.load = (() => 'seal') as never;
+      expect((await reject('sealed elsewhere', { store })).map(([, { reason }]) => reason)).to.deep.equal([
+        'seal',
+      ]);
+    });
+
+    it('expired: as the store says, by its end, by its age; with an event of its own', async () => {
+      const old = Date.now() - 10_000;
+      for (const [answer, options] of [
+        ['expired', {}],
+        [{ ...recordOf({}), expiresAt: Date.now() - 1 }, {}],
+        [recordOf({}, old), { absoluteTimeout: 9 }],
+      ] as ReadonlyArray<[unknown, SiteOptions]>) {
+        const store = stubStore();
+        store.load.returns(answer);
+        const heard = await reject(ID, { ...options, store: asStore(store) });
+        const message = { name: 'wsession', session: hash('wsession', ID), reason: 'expired' };
+        expect(heard).to.deep.equal([
+          ['expired', message],
+          ['rejected', message],
+        ]);
+        for (const stop of silence.splice(0)) stop();
+      }
+    });
+
+    it('each of several tokens, up to the one that leads to a session', async () => {
+      const store = new MemoryStore();
+      const site = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, { store });
+      const ada = site.visitor();
+      await ada.get('/');
+      const heard = listenToEvents();
+      const cookie = `wsession=x; wsession=${ID}; ${ada.cookie}; wsession=y`;
+      await site.visitor().get('/', { headers: { cookie } });
+      expect(heard.map(([event, { reason }]) => reason ?? event)).to.deep.equal(['malformed', 'unknown']);
+    });
+
+    describe('after a deploy', () => {
+      async function tokenFrom(options: SiteOptions): Promise<string> {
+        const site = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, options);
+        const ada = site.visitor();
+        await ada.get('/');
+        return tokenOf(ada.cookie);
+      }
+
+      it('with other keys; a key that is kept still verifies', async () => {
+        const store = new MemoryStore();
+        const token = await tokenFrom({ store, keys: ['old'] });
+        for (const options of [{ keys: ['new'] }, { keyring: ['new'] }, {}]) {
+          const heard = await reject(token, { ...options, store });
+          expect(heard.map(([, { reason }]) => reason)).to.deep.equal(['signature']);
+          for (const stop of silence.splice(0)) stop();
+        }
+        const site = await createSite({ '/': (ctx) => ctx.session.a }, { store, keys: ['new', 'old'] });
+        const heard = listenToEvents();
+        const { body } = await site.visitor().get('/', { headers: { cookie: `wsession=${token}` } });
+        expect([body, heard]).to.deep.equal(['1', []]);
+      });
+
+      it('with another name', async () => {
+        const store = new MemoryStore();
+        const token = await tokenFrom({ store });
+        const signed = await tokenFrom({ store, keys: ['k'] });
+        for (const name of ['other', 'wsession2']) {
+          expect((await reject(token, { store, name })).map(([, { reason }]) => reason)).to.deep.equal([
+            'unknown',
+          ]);
+          for (const stop of silence.splice(0)) stop();
+          expect(
+            (await reject(signed, { store, name, keys: ['k'] })).map(([, { reason }]) => reason),
+          ).to.deep.equal(['signature']);
+          for (const stop of silence.splice(0)) stop();
+        }
+      });
+
+      it('with another prefix, or an empty store', async () => {
+        const token = await tokenFrom({ store: new MemoryStore() });
+        const heard = await reject(token, { store: new MemoryStore() });
+        expect(heard.map(([, { reason }]) => reason)).to.deep.equal(['unknown']);
+      });
+    });
   });
 });
 
-function unknowing(answer: unknown): StubStore {
-  const store = stubStore();
-  store.load.returns(answer);
-  return store;
-}
+describe('the traces', () => {
+  afterEach(tidyEvents);
+
+  const steps = (heard: readonly Heard[]) => heard.map(([step]) => step);
+  const SYNC = (call: string) => [`${call}:start`, `${call}:end`];
+  const ASYNC = (call: string) => [...SYNC(call), `${call}:asyncStart`, `${call}:asyncEnd`];
+
+  it('frame each call to the store that answers at once', async () => {
+    const site = await createSite({
+      '/': async (ctx) => {
+        ctx.session.n = (ctx.session.n ?? 0) + 1;
+        await ctx.session.save();
+        return site.sessions.ref(ctx.session);
+      },
+      '/end': (ctx) => ctx.session.destroy(),
+    });
+    const ada = site.visitor();
+    const heard = listenToCalls();
+    const ref = (await ada.get('/')).json();
+    expect(steps(heard.splice(0))).to.deep.equal(SYNC('save'));
+    await ada.get('/');
+    expect(steps(heard)).to.deep.equal([...SYNC('load'), ...SYNC('save')]);
+    await ada.get('/end');
+    expect(steps(heard)).to.deep.equal([
+      ...SYNC('load'),
+      ...SYNC('save'),
+      ...SYNC('load'),
+      ...SYNC('destroy'),
+    ]);
+    for (const [, message] of heard) expect(message).to.deep.equal({ name: 'wsession', session: ref });
+  });
+
+  it('and each that is waited for', async () => {
+    const store = stubStore();
+    store.load.callsFake(async () => recordOf({ n: '1' }));
+    store.update.callsFake(async () => ({ outcome: 'updated' }));
+    store.destroy.callsFake(async () => undefined);
+    const heard = listenToCalls();
+    await inRequest(
+      async (ctx) => {
+        ctx.session.n = 2;
+        await ctx.session.save();
+        await ctx.session.destroy();
+      },
+      { store: asStore(store), cookie: SOME_COOKIE },
+    );
+    expect(steps(heard)).to.deep.equal([...ASYNC('load'), ...ASYNC('save'), ...ASYNC('destroy')]);
+  });
+
+  it('tell of the error that the caller gets: thrown, rejected or too late', async () => {
+    for (const [answer, expected] of [
+      [
+        () => {
+          throw new Error('down');
+        },
+        ['load:start', 'load:error', 'load:end'],
+      ],
+      [
+        () => Promise.reject(new Error('down')),
+        ['load:start', 'load:end', 'load:error', 'load:asyncStart', 'load:asyncEnd'],
+      ],
+      [
+        () => new Promise(() => undefined),
+        ['load:start', 'load:end', 'load:error', 'load:asyncStart', 'load:asyncEnd'],
+      ],
+    ] as ReadonlyArray<[() => unknown, string[]]>) {
+      const store = stubStore();
+      store.load.callsFake(answer);
+      const heard = listenToCalls();
+      let caught: unknown;
+      await inRequest(async (ctx) => void (caught = await errorOf(() => ctx.session.a)), {
+        store: asStore(store),
+        cookie: SOME_COOKIE,
+        timeout: 20,
+      });
+      expect(steps(heard)).to.deep.equal(expected);
+      expect(caught).to.be.instanceOf(UnavailableError);
+      const told = heard.find(([step]) => step === 'load:error')?.[1].error;
+      expect(told).to.equal(caught);
+      for (const stop of silence.splice(0)) stop();
+    }
+  });
+
+  it('and the events hold no token, no id and no value', async () => {
+    for (const store of [new MemoryStore(), new OpenStore()]) {
+      const heard = [...EVENTS.map((event) => `koa-wsession:${event}`)];
+      const messages = [listen(heard), listenToCalls()];
+      const site = await createSite(
+        {
+          '/': async (ctx) => {
+            ctx.session.owner = 'owner-to-hide';
+            ctx.session.label = 'label-to-hide';
+            ctx.session.keyToHide = 'value-to-hide';
+            ctx.session.flash('note', 'flash-to-hide');
+            await ctx.session.save();
+          },
+          '/regenerate': (ctx) => ctx.session.regenerate(),
+          '/end': (ctx) => ctx.session.destroy(),
+        },
+        { store, keys: ['secret-to-hide'], rolling: true },
+      );
+      const ada = site.visitor();
+      const tokens: string[] = [];
+      for (const path of ['/', '/regenerate', '/', '/end']) {
+        const held = ada.cookie;
+        if (held) tokens.push(tokenOf(held));
+        await ada.get(path);
+      }
+      tokens.push('forged-token-to-hide');
+      await site.visitor().get('/', { headers: { cookie: 'wsession=forged-token-to-hide' } });
+      const all = inspect(messages, { depth: 20, maxStringLength: null, maxArrayLength: null });
+      expect(messages.flat().length).to.be.greaterThan(10);
+      expect(all).not.to.include('to-hide');
+      expect(all).not.to.include('keyToHide');
+      for (const token of tokens) {
+        expect(all).not.to.include(token);
+        expect(all).not.to.include(token.slice(0, 32));
+      }
+      for (const stop of silence.splice(0)) stop();
+      await tidy();
+    }
+  });
+
+  it('and the events compute nothing where nobody listens', async () => {
+    const store = new OpenStore();
+    const site = await createSite(
+      {
+        '/': (ctx) => void (ctx.session.a = 1),
+        '/read': (ctx) => ctx.session.a,
+        '/end': (ctx) => ctx.session.destroy(),
+      },
+      { store },
+    );
+    const ada = site.visitor();
+    await ada.get('/');
+    const hashes = spy(crypto, 'createHash');
+    syncBuiltinESMExports();
+    try {
+      await site.visitor().get('/read', { headers: { cookie: 'wsession=forged' } });
+      await ada.get('/read');
+      await ada.get('/', { headers: { cookie: ada.cookie } });
+      expect(hashes.callCount, 'without').to.equal(0);
+      listenToCalls();
+      await ada.get('/read');
+      expect(hashes.callCount, 'with').to.equal(1);
+    } finally {
+      restore();
+      syncBuiltinESMExports();
+    }
+  });
+});

@@ -4,6 +4,8 @@ import { MemoryStore } from 'koa-wsession/memory';
 import { stub, useFakeTimers } from 'sinon';
 import { errorOf, recordOf, tidy } from './helpers.js';
 
+const CALL = { name: 'x', deadline: 0 };
+
 describe('MemoryStore', () => {
   afterEach(tidy);
 
@@ -58,6 +60,22 @@ describe('MemoryStore', () => {
     looks.restore();
     expect(callCount).to.equal(3); // at 1000, 2000 and 4000
     for (const key of ['k0', 'k7999']) expect(store.load(key)).to.not.equal(undefined);
+  });
+
+  it('forgets the owners of sessions that are over, and no others', async () => {
+    const clock = useFakeTimers({ toFake: ['Date'] });
+    const store = new MemoryStore();
+    await store.owners.add('long', 'a', clock.now + 10_000_000, CALL);
+    await store.owners.add('short', 'b', clock.now + 1000, CALL);
+    await store.owners.add('none', 'c', clock.now + 10_000_000, CALL);
+    await store.owners.remove('none', 'c', CALL);
+    clock.tick(1001);
+    const forgotten = stub(Map.prototype, 'delete').callThrough();
+    for (let i = 0; i <= 1000; i++) store.create(`k${i}`, recordOf({}, clock.now));
+    const owners = forgotten.args.flat();
+    forgotten.restore();
+    expect(owners).to.deep.equal(['short', 'none']);
+    expect(await store.owners.keys('long', CALL)).to.deep.equal(['a']);
   });
 
   it('has no timers, and keeps no process alive', () => {

@@ -1,208 +1,308 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { expect } from 'chai';
 import Koa from 'koa';
 import {
+  GoneError,
   InsecureError,
   LateError,
   NoResponseError,
-  type Session,
   session,
   UnavailableError,
 } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
-import { Client, type ClientResponse } from 'testkit/http';
-import { asStore, errorOf, OpenStore, SOME_COOKIE, serveApp, stubStore, tidy } from './helpers.js';
+import { Client } from 'testkit/http';
+import {
+  asStore,
+  createSite,
+  errorOf,
+  OpenStore,
+  observe,
+  recordOf,
+  SOME_COOKIE,
+  serveApp,
+  stubStore,
+  tidy,
+} from './helpers.js';
 
-/** Answers a request of a plain server with what `body` makes of it. */
-async function plainRequest(
-  body: (request: IncomingMessage, response: ServerResponse) => unknown,
-  client?: Client,
-  headers?: Record<string, string>,
-): Promise<ClientResponse> {
-  let failure: { error: unknown } | undefined;
-  const served = await serveApp(async (request, response) => {
-    try {
-      await body(request, response);
-    } catch (error) {
-      failure = { error };
-    }
-    if (!response.writableEnded) response.end('ok');
-  });
-  const other = new Client(served);
-  if (client) for (const [name, value] of client.jar) other.jar.set(name, value);
-  const reply = await other.get('/', headers ? { headers } : {});
-  if (failure) throw failure.error;
-  if (client) for (const [name, value] of other.jar) client.jar.set(name, value);
-  return reply;
+function makeRequest(headers: Record<string, string> = {}, socket = new Socket()): IncomingMessage {
+  const request = new IncomingMessage(socket);
+  Object.assign(request.headers, headers);
+  return request;
 }
 
-describe('sessions.open(request, options)', () => {
+/** A request with its response. */
+function makeExchange(headers?: Record<string, string>) {
+  const request = makeRequest(headers);
+  return { request, response: new ServerResponse(request) };
+}
+
+/** A site, and a visitor who has a session there, in which n is 1. */
+async function withVisitor(options: Parameters<typeof createSite>[1] = {}) {
+  const store = options.store ?? new MemoryStore();
+  const site = await createSite(
+    {
+      '/': (ctx) => void (ctx.session.n = 1),
+      '/read': (ctx) => ({ ...ctx.session }),
+      '/end': (ctx) => ctx.session.destroy(),
+    },
+    { ...options, store },
+  );
+  const ada = site.visitor();
+  await ada.get('/');
+  return { ...site, store, ada, request: makeRequest({ cookie: ada.cookie }) };
+}
+
+describe('sessions.open(request)', () => {
   afterEach(tidy);
 
-  async function createBoth(store: MemoryStore | OpenStore, keys?: string[]) {
-    const sessions = session(store);
-    const app = new Koa();
-    if (keys) app.keys = keys;
-    app.use(sessions);
-    app.use((ctx) => {
-      if (ctx.path === '/login') ctx.session.user = 'ada';
-      ctx.body = JSON.stringify({ ...ctx.session });
-    });
-    const client = new Client(await serveApp(app));
-    return { sessions, app, client };
-  }
-
-  it('gives the session of the app’s visitor', async () => {
-    for (const store of [new MemoryStore(), new OpenStore()]) {
-      const { sessions, client } = await createBoth(store);
-      await client.get('/login');
-      await plainRequest(async (request) => {
-        const opened = await sessions.open(request);
-        expect([opened.user, opened.isNew, { ...opened }]).to.deep.equal(['ada', false, { user: 'ada' }]);
-      }, client);
-    }
+  it('gives the session of the visitor', async () => {
+    const { sessions, request } = await withVisitor();
+    const opened = await sessions.open(request);
+    expect([opened.n, opened.isNew, Object.keys(opened)]).to.deep.equal([1, false, ['n']]);
+    expect(sessions.ref(opened)).to.match(/^[\w-]{43}$/);
   });
 
-  it('with the app verifies what it signed, and without it nothing of that counts', async () => {
-    const { sessions, app, client } = await createBoth(new MemoryStore(), ['key']);
-    await client.get('/login');
-    await plainRequest(async (request) => {
-      expect((await sessions.open(request, { app })).user).to.equal('ada');
-      expect((await sessions.open(request)).user).to.equal(undefined);
-    }, client);
-  });
-
-  it('stores with save() and update(), and nothing by itself', async () => {
-    const { sessions, client } = await createBoth(new MemoryStore());
-    await client.get('/login');
-    await plainRequest(async (request, response) => {
+  it('gives an anonymous visitor a new one, as anywhere', async () => {
+    const sessions = session(new MemoryStore());
+    for (const request of [
+      makeRequest(),
+      makeRequest({ cookie: SOME_COOKIE }),
+      makeRequest({ cookie: 'x' }),
+    ]) {
       const opened = await sessions.open(request);
-      opened.a = 1;
+      expect([opened.isNew, Object.keys(opened), sessions.ref(opened)]).to.deep.equal([true, [], undefined]);
       await opened.save();
-      await opened.update('n', (n = 0) => n + 1);
-      opened.lost = true;
-      expect(response.hasHeader('Set-Cookie')).to.equal(false);
-    }, client);
-    expect((await client.get('/')).json()).to.deep.equal({ user: 'ada', a: 1, n: 1 });
-  });
-
-  it('without a response can not begin a session, or move a token', async () => {
-    for (const [store, cookie] of [
-      [new MemoryStore(), false],
-      [new OpenStore(), false],
-      [new OpenStore(), true],
-    ] as const) {
-      const { sessions, client } = await createBoth(store);
-      if (cookie) await client.get('/login');
-      await plainRequest(async (request) => {
-        const opened = await sessions.open(request);
-        opened.a = 1;
-        const error = await errorOf(() => opened.save());
-        expect(error).to.be.instanceOf(NoResponseError);
-        expect([error.code, error.keys]).to.deep.equal(['WSESSION_NO_RESPONSE', ['a']]);
-      }, client);
-      expect((await client.get('/')).json()).to.deep.equal(cookie ? { user: 'ada' } : {});
-    }
-  });
-
-  it('without a response can end a session, and not give it another id', async () => {
-    const { sessions, client } = await createBoth(new MemoryStore());
-    await client.get('/login');
-    await plainRequest(async (request) => {
-      const opened = await sessions.open(request);
-      expect(await errorOf(() => opened.regenerate())).to.be.instanceOf(NoResponseError);
+      await opened.regenerate();
       await opened.destroy();
-    }, client);
-    expect((await client.get('/')).json()).to.deep.equal({});
-  });
-
-  it('with a response hands the token over in its headers, with Vary and Cache-Control', async () => {
-    for (const store of [new MemoryStore(), new OpenStore()]) {
-      const { sessions, client } = await createBoth(store);
-      const { setCookie, headers } = await plainRequest(async (request, response) => {
-        const opened = await sessions.open(request, { response });
-        opened.user = 'ada';
-        await opened.save();
-        await opened.regenerate();
-      }, client);
-      expect(setCookie).to.have.length(1);
-      expect([headers.vary, headers['cache-control']]).to.deep.equal(['Cookie', 'no-store']);
-      expect((await client.get('/')).json()).to.deep.equal({ user: 'ada' });
     }
   });
 
-  it('with a response that is sent already is too late for a new session', async () => {
-    const { sessions } = await createBoth(new MemoryStore());
-    await plainRequest(async (request, response) => {
+  it('works in a plain server, and in an upgrade', async () => {
+    const { store, ada } = await withVisitor();
+    const sessions = session(store);
+    const server = createServer(async (request, response) => {
       const opened = await sessions.open(request, { response });
-      response.end('sent');
-      opened.a = 1;
-      expect(await errorOf(() => opened.save())).to.be.instanceOf(LateError);
+      opened.n = (opened.n ?? 0) + 1;
+      await opened.save();
+      response.end(String(opened.n));
     });
-  });
-
-  it('works for the upgrade of a WebSocket', async () => {
-    const { sessions, client } = await createBoth(new MemoryStore());
-    await client.get('/login');
-    const server = createServer();
     server.on('upgrade', async (request, socket) => {
-      const { user } = await sessions.open(request);
-      socket.end(
-        `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\nX-User: ${user}\r\n\r\n`,
-      );
+      const opened = await sessions.open(request);
+      const n = await opened.update('n', (old = 0) => old + 10);
+      socket.end(`HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${n}`);
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const { port } = server.address() as { port: number };
-    const { request } = await import('node:http');
-    const outgoing = request({
-      port,
-      host: '127.0.0.1',
-      headers: { connection: 'Upgrade', upgrade: 'x', cookie: client.cookie },
-    });
-    outgoing.end();
-    const [response, socket] = await once(outgoing, 'upgrade');
-    expect(response.headers['x-user']).to.equal('ada');
-    socket.destroy();
-    server.close();
-    await once(server, 'close');
+    try {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const headers = { cookie: ada.cookie };
+      const plain = await new Client(url).get('/', { headers });
+      expect([
+        plain.body,
+        plain.setCookie.length,
+        plain.headers.vary,
+        plain.headers['cache-control'],
+      ]).to.deep.equal(['2', 1, 'Cookie', 'no-store']);
+      const upgraded = await new Client(url).get('/', {
+        headers: { ...headers, connection: 'Upgrade', upgrade: 'websocket' },
+      });
+      expect([upgraded.body, upgraded.setCookie]).to.deep.equal(['12', []]);
+      expect((await ada.get('/read')).json()).to.deep.equal({ n: 12 });
+      const fresh = new Client(url);
+      expect([(await fresh.get('/')).body, (await fresh.get('/')).body]).to.deep.equal(['1', '2']);
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
   });
 
-  it('knows https by the socket, or by what the app trusts', async () => {
-    const sessions = session(new MemoryStore({ secure: true }));
-    const app = new Koa();
-    const write = async (opening: Promise<Session>) => {
-      const opened = await opening;
-      opened.a = 1;
+  describe('without a response', () => {
+    it('stores what changes in a session that is there, and nothing by itself', async () => {
+      const { sessions, request, store, ada } = await withVisitor();
+      const writes = observe(store);
+      const opened = await sessions.open(request);
+      opened.n = 2;
+      await new Promise(setImmediate);
+      expect(writes).to.deep.equal([]);
       await opened.save();
-    };
-    const headers = { 'x-forwarded-proto': 'https' };
-    await plainRequest(
-      async (request, response) => {
-        expect(await errorOf(() => write(sessions.open(request, { response })))).to.be.instanceOf(
-          InsecureError,
-        );
-        expect(await errorOf(() => write(sessions.open(request, { response, app })))).to.be.instanceOf(
-          InsecureError,
-        );
-        app.proxy = true;
-        await write(sessions.open(request, { response, app }));
-        await write(sessions.open(Object.assign(request, { socket: { encrypted: true } }), { response }));
-      },
-      undefined,
-      headers,
-    );
+      expect((await ada.get('/read')).json()).to.deep.equal({ n: 2 });
+      expect(await opened.update('n', (n: number) => n + 1)).to.equal(3);
+      expect((await ada.get('/read')).json()).to.deep.equal({ n: 3 });
+      opened.owner = 'ada';
+      opened.flash('note', 'x');
+      opened.expireIn(60);
+      await opened.save();
+      expect((await sessions.list('ada', opened)).map(({ current }) => current)).to.deep.equal([true]);
+      expect(writes).to.deep.equal(['update', 'update', 'update']);
+    });
+
+    it('ends a session', async () => {
+      const { sessions, request, ada } = await withVisitor();
+      const opened = await sessions.open(request);
+      await opened.destroy();
+      expect((await ada.get('/read')).json()).to.deep.equal({});
+    });
+
+    it('is no place for a new session: NoResponseError, and nothing is stored', async () => {
+      const store = new MemoryStore();
+      const writes = observe(store);
+      for (const save of ['save', 'update'] as const) {
+        const opened = await session(store).open(makeRequest());
+        opened.a = 1;
+        const error = await errorOf(() => (save === 'save' ? opened.save() : opened.update('b', () => 2)));
+        expect(error).to.be.instanceOf(NoResponseError);
+        expect([error.code, error.status, error.keys]).to.deep.equal([
+          'WSESSION_NO_RESPONSE',
+          500,
+          save === 'save' ? ['a'] : ['a', 'b'],
+        ]);
+      }
+      expect(writes).to.deep.equal([]);
+    });
+
+    it('nor for a new id: the old one stays', async () => {
+      const { sessions, request, store, ada } = await withVisitor();
+      const writes = observe(store);
+      const opened = await sessions.open(request);
+      expect((await errorOf(() => opened.regenerate())).code).to.equal('WSESSION_NO_RESPONSE');
+      expect(writes).to.deep.equal([]);
+      expect((await ada.get('/read')).json()).to.deep.equal({ n: 1 });
+    });
+
+    it('nor for a change of a sealed session', async () => {
+      const store = new OpenStore();
+      const { sessions, request } = await withVisitor({ store });
+      const opened = await sessions.open(request);
+      expect(opened.n).to.equal(1);
+      store.calls.length = 0;
+      opened.n = 2;
+      for (const change of [
+        () => opened.save(),
+        () => opened.update('n', () => 3),
+        () => opened.regenerate(),
+      ]) {
+        const error = await errorOf(change);
+        expect([error.code, error.keys]).to.deep.equal(['WSESSION_NO_RESPONSE', ['n']]);
+      }
+      expect(store.calls).to.deep.equal([]);
+    });
   });
 
-  it('of a store that fails is an UnavailableError', async () => {
+  describe('with a response', () => {
+    it('sets the cookie of a new session, of a new id, of a change, and deletes it', async () => {
+      for (const store of [new MemoryStore(), new OpenStore()]) {
+        const sessions = session(store);
+        let cookie = '';
+        for (const step of [
+          async (one: Koa.Context['session']) => {
+            one.a = 1;
+            await one.save();
+          },
+          (one: Koa.Context['session']) => one.update('a', (a: number) => a + 1),
+          (one: Koa.Context['session']) => one.regenerate(),
+        ]) {
+          const { request, response } = makeExchange(cookie ? { cookie } : {});
+          const opened = await sessions.open(request, { response });
+          await step(opened);
+          const lines = response.getHeader('Set-Cookie') as string[];
+          expect(lines).to.have.length(1);
+          cookie = lines[0]?.split(';')[0] as string;
+        }
+        const { request, response } = makeExchange({ cookie });
+        const opened = await sessions.open(request, { response });
+        expect(opened.a).to.equal(2);
+        await opened.destroy();
+        expect(String(response.getHeader('Set-Cookie'))).to.match(/^wsession=; Max-Age=0/);
+      }
+    });
+
+    it('that began already: LateError', async () => {
+      const sessions = session(new MemoryStore());
+      const codes: unknown[] = [];
+      const served = await serveApp(async (request, response) => {
+        const opened = await sessions.open(request, { response });
+        response.write('x');
+        opened.a = 1;
+        codes.push(await errorOf(() => opened.save()));
+        response.end();
+      });
+      await new Client(served).get('/');
+      expect(codes[0]).to.be.instanceOf(LateError);
+    });
+  });
+
+  it('knows app.keys through app', async () => {
+    const { app, sessions, request } = await withVisitor({ keyring: ['secret'] });
+    expect((await sessions.open(request, { app })).n).to.equal(1);
+    expect((await sessions.open(request)).n, 'without').to.equal(undefined);
+    const { request: mine, response } = makeExchange();
+    const opened = await sessions.open(mine, { app, response });
+    opened.a = 1;
+    await opened.save();
+    expect(String(response.getHeader('Set-Cookie'))).to.match(/^wsession=[\w-]{32}\.[\w-]{43};/);
+  });
+
+  it('knows https by the socket, or by app.proxy', async () => {
     const store = stubStore();
-    store.load.rejects(new Error('down'));
-    await plainRequest(
-      async (request) =>
-        expect(await errorOf(() => session(asStore(store)).open(request))).to.be.instanceOf(UnavailableError),
-      undefined,
-      { cookie: SOME_COOKIE },
-    );
+    const sessions = session(asStore({ ...store, secure: true }));
+    const headers = { cookie: SOME_COOKIE, 'x-forwarded-proto': 'https' };
+    const app = new Koa();
+    const proxied = new Koa({ proxy: true });
+    const tls = () => new TLSSocket(new Socket());
+    for (const [request, options, expected] of [
+      [makeRequest(headers), {}, undefined],
+      [makeRequest(headers), { app }, undefined],
+      [makeRequest(headers), { app: proxied }, 1],
+      [makeRequest({ ...headers, 'x-forwarded-proto': 'http' }), { app: proxied }, undefined],
+      [makeRequest({ cookie: SOME_COOKIE }, tls()), {}, 1],
+      [makeRequest({ cookie: SOME_COOKIE }, tls()), { app }, 1],
+    ] as const) {
+      const opened = await sessions.open(request, options);
+      expect(opened.n).to.equal(expected);
+      if (expected === undefined) expect(await errorOf(() => (opened.n = 2))).to.be.instanceOf(InsecureError);
+    }
+    expect(store.load.callCount).to.equal(3);
+  });
+
+  it('rejects while the store is down', async () => {
+    for (const fail of [
+      () => {
+        throw new Error('down');
+      },
+      () => Promise.reject(new Error('down')),
+      () => new Promise(() => undefined),
+    ]) {
+      const store = stubStore();
+      store.load.callsFake(fail);
+      const sessions = session(asStore(store), { timeout: 20 });
+      const error = await errorOf(() => sessions.open(makeRequest({ cookie: SOME_COOKIE })));
+      expect(error).to.be.instanceOf(UnavailableError);
+      expect((await sessions.open(makeRequest())).isNew, 'anonymous').to.equal(true);
+    }
+  });
+
+  it('waits for the store, and for each of several tokens', async () => {
+    const store = stubStore();
+    store.load.onFirstCall().resolves(undefined);
+    store.load.onSecondCall().resolves(recordOf({ n: '7' }));
+    const cookie = `${SOME_COOKIE}; wsession=${'B'.repeat(32)}`;
+    expect((await session(asStore(store)).open(makeRequest({ cookie }))).n).to.equal(7);
+  });
+
+  it('whose session ended meanwhile: GoneError from save() and update()', async () => {
+    const { sessions, request, ada } = await withVisitor();
+    const opened = [
+      await sessions.open(request),
+      await sessions.open(request),
+      await sessions.open(request),
+    ] as const;
+    await ada.get('/end');
+    opened[0].n = 2;
+    expect(await errorOf(() => opened[0].save())).to.be.instanceOf(GoneError);
+    expect(await errorOf(() => opened[1].update('n', () => 2))).to.be.instanceOf(GoneError);
+    await opened[2].save();
   });
 });

@@ -1,44 +1,118 @@
 import { expect } from 'chai';
 import Koa from 'koa';
-import { headerTransport, session } from 'koa-wsession';
+import { headerTransport, session, UnavailableError } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { agentCookie } from 'koa-wsession/testing';
-import { Client } from 'testkit/http';
-import { errorOf, OpenStore, serveApp, tidy } from './helpers.js';
+import { asStore, createSite, errorOf, OpenStore, type SiteOptions, stubStore, tidy } from './helpers.js';
 
-describe('agentCookie(sessions, content, options)', () => {
+async function build(options: SiteOptions = {}) {
+  const site = await createSite(
+    {
+      '/read': (ctx) => ({ ...ctx.session }),
+      '/owner': (ctx) => ctx.session.owner ?? null,
+      '/write': (ctx) => void (ctx.session.mine = 1),
+    },
+    options,
+  );
+  return {
+    ...site,
+    get: (path: string, cookie: string, headers: Record<string, string> = {}) =>
+      site.visitor().get(path, { headers: { cookie, ...headers } }),
+  };
+}
+
+describe('agentCookie(sessions, content)', () => {
   afterEach(tidy);
 
-  it('is a Cookie header of a visitor with this session, on any store, secure, signed, owned', async () => {
-    for (const store of [new MemoryStore(), new MemoryStore({ secure: true }), new OpenStore()]) {
-      const sessions = session(store, { name: 'sid' });
-      const app = new Koa();
-      app.proxy = true;
-      app.keys = ['key'];
-      app.use(sessions);
-      app.use((ctx) => {
-        ctx.body = JSON.stringify([{ ...ctx.session }, ctx.session.owner ?? null, ctx.session.isNew]);
+  for (const [kind, createStore] of [
+    ['kept', () => new MemoryStore()],
+    ['sealed', () => new OpenStore()],
+  ] as const) {
+    it(`is a Cookie header of a visitor who has the content (${kind})`, async () => {
+      const { sessions, get } = await build({ store: createStore(), name: 'sid' });
+      const cookie = await agentCookie(sessions, { user: 'ada', seen: new Date(5), list: [1, [2]] });
+      expect(cookie).to.match(/^sid=[\w-]+$/);
+      expect((await get('/read', cookie)).json()).to.deep.equal({
+        user: 'ada',
+        seen: new Date(5).toISOString(),
+        list: [1, [2]],
       });
-      const client = new Client(await serveApp(app));
-      const cookie = await agentCookie(sessions, { user: 'ada' }, { app, owner: 'ada' });
-      expect(cookie).to.match(/^sid=[\w.-]+$/);
-      const { body } = await client.get('/', { headers: { cookie, 'x-forwarded-proto': 'https' } });
-      expect(JSON.parse(body)).to.deep.equal([{ user: 'ada' }, 'ada', false]);
+      expect((await get('/write', cookie)).setCookie).to.have.length(1);
+      expect(await agentCookie(sessions, { user: 'bob' })).not.to.equal(cookie);
+    });
+  }
+
+  it('is signed with the keys, and with app.keys where the app is given', async () => {
+    const own = await build({ keys: ['secret'] });
+    const signed = await agentCookie(own.sessions, { a: 1 });
+    expect((await own.get('/read', signed)).json()).to.deep.equal({ a: 1 });
+
+    const apps = await build({ keyring: ['secret'] });
+    const { app } = apps;
+    expect(
+      (await apps.get('/read', await agentCookie(apps.sessions, { a: 1 }, { app }))).json(),
+    ).to.deep.equal({
+      a: 1,
+    });
+    expect(
+      (await apps.get('/read', await agentCookie(apps.sessions, { a: 1 }))).json(),
+      'without',
+    ).to.deep.equal({});
+  });
+
+  it('also of sessions that are `secure`', async () => {
+    const site = await build({ store: new MemoryStore({ secure: true }), name: '__Host-s' });
+    site.app.proxy = true;
+    for (const options of [{}, { app: site.app }, { app: new Koa() }]) {
+      const cookie = await agentCookie(site.sessions, { a: 1 }, options);
+      const reply = await site.get('/read', cookie, { 'x-forwarded-proto': 'https' });
+      expect(reply.json()).to.deep.equal({ a: 1 });
     }
   });
 
-  it('says so where there is no cookie', async () => {
-    const byHeader = session(new MemoryStore(), { transport: headerTransport('x-session') });
-    for (const attempt of [
-      () => agentCookie(session(new MemoryStore()), {}),
-      () => agentCookie(byHeader, { user: 'ada' }),
-    ]) {
-      expect((await errorOf(attempt)).message).to.match(/^There is no cookie: the content is empty, or/);
+  it('with an owner', async () => {
+    const { sessions, get } = await build();
+    const cookie = await agentCookie(sessions, { a: 1 }, { owner: 'ada' });
+    expect((await get('/owner', cookie)).json()).to.equal('ada');
+    await agentCookie(sessions, {}, { owner: 'ada' });
+    expect(await sessions.list('ada')).to.have.length(2);
+  });
+
+  it('where a cookie is one way of several, the one of whoever brings none', async () => {
+    const { sessions, get } = await build({ transport: [headerTransport('x-session'), 'cookie'] });
+    expect((await get('/read', await agentCookie(sessions, { a: 1 }))).json()).to.deep.equal({ a: 1 });
+  });
+
+  it('cannot be had of an empty content, or where there are no cookies', async () => {
+    for (const [transport, content] of [
+      ['cookie', {}],
+      [headerTransport('x-session'), { a: 1 }],
+    ] as const) {
+      const error = await errorOf(() => agentCookie(session(new MemoryStore(), { transport }), content));
+      expect(error.message).to.equal(
+        'There is no cookie: the content is empty, or the sessions travel in a header.',
+      );
     }
   });
 
-  it('refuses what can not be stored', async () => {
-    const attempt = () => agentCookie(session(new MemoryStore()), { a: /x/ });
-    expect((await errorOf(attempt)).code).to.equal('WSESSION_VALUE');
+  it('fails as a save does', async () => {
+    const sessions = session(new MemoryStore());
+    for (const [content, code] of [
+      [{ f: () => 1 }, 'WSESSION_VALUE'],
+      [{ save: 1 }, 'WSESSION_RESERVED'],
+      [{ deep: new (class Own {})() }, 'WSESSION_VALUE'],
+    ] as const)
+      expect((await errorOf(() => agentCookie(sessions, content))).code).to.equal(code);
+    expect((await errorOf(() => agentCookie(sessions, { a: 1 }, { owner: '' }))).code).to.equal(
+      'WSESSION_OPTION',
+    );
+    const sealed = session(new OpenStore());
+    const big = { big: 'x'.repeat(5000) };
+    expect((await errorOf(() => agentCookie(sealed, big))).code).to.equal('WSESSION_COOKIE_SIZE');
+    const store = stubStore();
+    store.create.rejects(new Error('down'));
+    expect(await errorOf(() => agentCookie(session(asStore(store)), { a: 1 }))).to.be.instanceOf(
+      UnavailableError,
+    );
   });
 });

@@ -1,13 +1,13 @@
 import { RedisStore } from '@koa-wsession/store-redis';
-import type { Redis } from 'ioredis';
-import type { Redis as Redis5 } from 'ioredis5';
 import { conformance } from 'koa-wsession/conformance';
 import { hasRedis, type RedisServer, startRedis } from 'testkit/redis';
-import { clients } from './support.js';
+import { clients, nodeClients } from './support.js';
 
 for (const [program, version] of [
   ['redis-server', 'ioredis 6'],
   ['redis-server', 'ioredis 5'],
+  ['redis-server', 'node-redis 5'],
+  ['redis-server', 'node-redis 6'],
   ['valkey-server', 'ioredis 6'],
 ] as const) {
   describe(`RedisStore with ${version} and ${program}`, () => {
@@ -15,13 +15,17 @@ for (const [program, version] of [
       return it.skip('is not tested here, where no valkey-server is installed');
     }
     let server: RedisServer;
-    let redis: Redis | Redis5;
+    let redis: ReturnType<typeof connect>;
+    const connect = { ...clients, ...nodeClients }[version];
+    // One of them is long enough for every day; faults.test.ts has them all.
+    const outage = process.env.SOAK === '1' || version === 'ioredis 6';
     before(async () => {
       server = await startRedis({ program });
-      redis = clients[version](server.port);
+      redis = connect(server.port);
     });
     after(async () => {
-      redis.disconnect();
+      if ('withCommandOptions' in redis) redis.destroy();
+      else redis.disconnect();
       await server.stop();
     });
 
@@ -31,9 +35,15 @@ for (const [program, version] of [
         name: 'RedisStore',
         create: (options) => new RedisStore(redis, options),
         capabilities: { seals: false, merges: true, revokes: true },
-        corrupt: async (key) => void (await redis.set(`wppsess:${key}`, 'not a hash')),
-        breakIt: () => server.kill('SIGSTOP'),
-        mendIt: () => server.kill('SIGCONT'),
+        corrupt: async (key) => {
+          await ('withCommandOptions' in redis
+            ? redis.sendCommand(['SET', `wppsess:${key}`, 'not a hash'])
+            : redis.set(`wppsess:${key}`, 'not a hash'));
+        },
+        ...(outage && {
+          breakIt: () => server.kill('SIGSTOP'),
+          mendIt: () => server.kill('SIGCONT'),
+        }),
       },
     );
   });

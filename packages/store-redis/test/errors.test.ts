@@ -26,11 +26,14 @@ describe('What RedisStore makes of errors', () => {
     });
   }
 
-  const calls = {
+  const calls: Record<string, () => Promise<unknown>> = {
     load: () => store.load(ADDRESS, call()),
     create: () => store.create(ADDRESS, recordOf({ a: SECRET }), call()),
     update: () => store.update(ADDRESS, changesOf({ a: SECRET }), call()),
     destroy: () => store.destroy(ADDRESS, call()),
+    add: async () => store.owners.add(ADDRESS, ADDRESS, 1, call()),
+    remove: async () => store.owners.remove(ADDRESS, ADDRESS, call()),
+    keys: async () => store.owners.keys(ADDRESS, call()),
   };
 
   for (const [name, make] of Object.entries(calls)) {
@@ -50,7 +53,7 @@ describe('What RedisStore makes of errors', () => {
   ]) {
     it(`is a message without arguments: ${message.slice(0, 25)}`, async () => {
       fail(message);
-      const error = await rejection(calls.update());
+      const error = await rejection(store.update(ADDRESS, changesOf({ a: SECRET }), call()));
       expect(error.message).to.match(/^Redis: ERR unknown command .evalsha.$/);
     });
   }
@@ -68,25 +71,36 @@ describe('What RedisStore makes of errors', () => {
 
   it('is an error, too, where a client throws, or rejects with anything else', async () => {
     redis.evalsha.throws(new Error('thrown'));
-    expect((await rejection(calls.load())).message).to.equal('Redis: thrown');
+    expect((await rejection(store.load(ADDRESS, call()))).message).to.equal('Redis: thrown');
     redis.evalsha.returns(Promise.reject(SECRET));
-    expect((await rejection(calls.load())).message).to.equal('Redis: string');
+    expect((await rejection(store.load(ADDRESS, call()))).message).to.equal('Redis: string');
   });
 
   const record = ['created', '1', 'expires', '2', ':a', '1'];
-  const odd: Record<keyof typeof calls, unknown[]> = {
+  const odd: Record<string, unknown[]> = {
     load: [record.slice(0, 5), record.slice(2), record.slice(0, 2), [...record, ':b', null]],
     create: [['updated'], [null]],
     update: [['created'], ['conflict'], ['conflict', 7]],
-    destroy: [record.slice(0, 5), record.slice(2), [...record, ':b', 7]],
+    destroy: [record.slice(0, 5), record.slice(2), [...record, ':b', 7], ['expired']],
+    add: [['removed']],
+    remove: [['added']],
+    keys: [[null]],
   };
   const never = [undefined, 'OK', 7, true, {}, [], [7], [['created']], new Map()];
 
-  for (const [name, replies] of Object.entries(odd)) {
+  const isOfStrings = (reply: unknown): boolean =>
+    Array.isArray(reply) && reply.every((one) => typeof one === 'string');
+
+  for (const [name, make] of Object.entries(calls)) {
+    const replies = odd[name] ?? [];
     it(`is an error where the reply is none of ours: ${name}`, async () => {
-      for (const reply of [...never, ...replies]) {
+      // Any list of strings is one of addresses.
+      for (const reply of [
+        ...(name === 'keys' ? never.filter((one) => !isOfStrings(one)) : never),
+        ...replies,
+      ]) {
         redis.evalsha.resolves(reply);
-        const error = await rejection(calls[name as keyof typeof calls]());
+        const error = await rejection(make());
         expect(error.message, inspect(reply)).to.equal("Redis: the answer isn't one of this store's scripts");
       }
     });

@@ -5,7 +5,7 @@ import sinon from 'sinon';
 import { Client, serve } from 'testkit/http';
 import { type RedisServer, startRedis } from 'testkit/redis';
 import { counterApp } from './app.js';
-import { address, call, changesOf, contentOf, HOUR, recordOf } from './support.js';
+import { address, call, changesOf, contentOf, HOUR, OWNER_COMMANDS, recordOf } from './support.js';
 
 describe('What RedisStore keeps in Redis', () => {
   let server: RedisServer;
@@ -112,7 +112,7 @@ describe('What RedisStore keeps in Redis', () => {
         await store.update(key, changesOf({ b: '2' }), call());
         expect(await ttl(key)).to.be.within(HOUR - 1000, HOUR);
         Date.now = () => time + HOUR;
-        expect(await store.load(key, call())).to.equal(undefined);
+        expect(await store.load(key, call())).to.equal('expired');
       }
     } finally {
       Date.now = now;
@@ -135,7 +135,7 @@ describe('What RedisStore keeps in Redis', () => {
     const dropped = Object.keys(many).slice(0, 500);
     await store.update(key, changesOf(next, { delete: dropped }), call());
     const left = Object.fromEntries(Object.entries(next).filter(([name]) => !dropped.includes(name)));
-    expect(contentOf(await store.destroy(key, call())) ?? {}).to.deep.equal(left);
+    expect(contentOf(await store.destroy(key, call()))).to.deep.equal(left);
   });
 
   describe('is no record, and can be replaced, where', () => {
@@ -159,7 +159,7 @@ describe('What RedisStore keeps in Redis', () => {
         const key = address();
         await store.create(key, recordOf({ old: '1' }), call());
         await damage(`wppsess:${key}`);
-        expect(await store.load(key, call())).to.equal(undefined);
+        expect(await store.load(key, call())).to.equal(problem === 'it expired' ? 'expired' : 'corrupt');
         expect(await store.update(key, changesOf({ a: '1' }), call())).to.deep.equal({ outcome: 'gone' });
         expect(await store.create(key, recordOf({ new: '1' }), call())).to.deep.equal({ outcome: 'created' });
         expect(contentOf(await store.load(key, call()))).to.deep.equal({ new: '1' });
@@ -242,7 +242,18 @@ describe('What RedisStore keeps in Redis', () => {
   });
 
   it('needs no more rights than these', async () => {
-    const commands = ['eval', 'evalsha', 'type', 'hget', 'hgetall', 'hset', 'hdel', 'del', 'pexpire'];
+    const commands = [
+      'eval',
+      'evalsha',
+      'type',
+      'hget',
+      'hgetall',
+      'hset',
+      'hdel',
+      'del',
+      'pexpire',
+      ...OWNER_COMMANDS,
+    ];
     const rights = ['~wppsess:*', '+@connection', '+info', ...commands.map((command) => `+${command}`)];
     await redis.call('ACL', 'SETUSER', 'sessions', 'on', '>secret', ...rights);
     const limited = new Redis({ port: server.port, username: 'sessions', password: 'secret' });
@@ -255,6 +266,9 @@ describe('What RedisStore keeps in Redis', () => {
       await other.destroy(key, call());
       await redis.set(`wppsess:${key}`, 'damaged');
       await other.create(key, recordOf(), call());
+      await other.owners.add(key, key, Date.now() + HOUR, call());
+      expect(await other.owners.keys(key, call())).to.deep.equal([key]);
+      await other.owners.remove(key, key, call());
     } finally {
       limited.disconnect();
     }

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { Redis as Redis5 } from 'ioredis5';
-import type { Call, Changes, Entries, SessionRecord } from 'koa-wsession';
+import type { Call, Changes, Entries, None, SessionRecord } from 'koa-wsession';
+import { createClient as createClient5 } from 'redis5';
+import { createClient as createClient6 } from 'redis6';
 
 /** Those that both versions take. */
 export interface ClientOptions {
@@ -23,6 +25,23 @@ export const clients = {
     new Redis5(port, options).on('error', () => {}),
 };
 
+/** Neither waited for nor heard, as Redis may be away. */
+export const nodeClients = {
+  'node-redis 5': (port: number, options: { RESP?: 2 | 3 } = {}) => {
+    const redis = createClient5({ socket: { port }, ...options }).on('error', () => {});
+    redis.connect().catch(() => {});
+    return redis;
+  },
+  'node-redis 6': (port: number, options: { RESP?: 2 | 3 } = {}) => {
+    const redis = createClient6({ socket: { port }, ...options }).on('error', () => {});
+    redis.connect().catch(() => {});
+    return redis;
+  },
+};
+
+/** What the index of owners needs the right to. */
+export const OWNER_COMMANDS = ['zscore', 'zadd', 'zremrangebyscore', 'zrevrange', 'zrem', 'zrangebyscore'];
+
 export const HOUR = 3_600_000;
 
 export function call(timeout = 5000): Call {
@@ -42,10 +61,8 @@ export function changesOf(set: Record<string, string>, more: Partial<Changes> = 
   return { set: new Map(Object.entries(set)), delete: [], expiresAt: Date.now() + HOUR, ...more };
 }
 
-export function contentOf(
-  record: { readonly entries: Entries } | undefined,
-): Record<string, string> | undefined {
-  return record && Object.fromEntries(record.entries);
+export function contentOf(record: { readonly entries: Entries } | None): Record<string, string> | undefined {
+  return typeof record === 'object' ? Object.fromEntries(record.entries) : undefined;
 }
 
 /** The error that a promise rejects with. */
