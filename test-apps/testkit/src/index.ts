@@ -1,2 +1,3 @@
+export * from './heap.js';
 export * from './http.js';
 export * from './redis.js';

@@ -1,0 +1,39 @@
+import { randomBytes } from 'node:crypto';
+import type { Store } from 'koa-wsession';
+
+/** Whether the heap can be measured: `node --expose-gc`, and time for it (`SOAK=1`). */
+export const canMeasureHeap: boolean = process.env.SOAK === '1' && globalThis.gc !== undefined;
+
+/** Bytes in use once everything is collected that can be. */
+export function usedHeap(): number {
+  for (let i = 0; i < 3; i++) globalThis.gc?.();
+  return process.memoryUsage().heapUsed + process.memoryUsage().external;
+}
+
+/** Bytes that stay behind `times` calls, of which `parallel` are at work at a time, once it is warm. */
+export async function heapGrowth(
+  times: number,
+  parallel: number,
+  work: () => Promise<unknown>,
+): Promise<number> {
+  const run = async (count: number): Promise<void> => {
+    for (let done = 0; done < count; done += parallel)
+      await Promise.all(Array.from({ length: parallel }, work));
+  };
+  await run(times / 10);
+  const before = usedHeap();
+  await run(times);
+  return usedHeap() - before;
+}
+
+/** A session that is made, changed, read and ended. */
+export async function passThrough(store: Store): Promise<void> {
+  const call = { name: 'wsession', deadline: performance.now() + 60_000 };
+  const expiresAt = Date.now() + 3_600_000;
+  const entries = new Map([['user', '"ada"']]);
+  const key = randomBytes(32).toString('base64url');
+  await store.create(key, { entries, createdAt: Date.now(), expiresAt }, call);
+  await store.update(key, { set: new Map([['counter', '1']]), delete: [], expiresAt }, call);
+  await store.load(key, call);
+  await store.destroy(key, call);
+}
