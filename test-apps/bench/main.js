@@ -19,8 +19,8 @@ Modes
   --profile          where the CPU time goes: for one system and one work
 
 Options
-  --quick            a few minutes instead of about half an hour; only for orientation
-  --systems a,b      only these: ${SYSTEMS.map(({ id }) => id).join(', ')}
+  --quick            a few minutes instead of an hour; only for orientation
+  --systems a,b      only these (--scale knows redis and fs): ${SYSTEMS.map(({ id }) => id).join(', ')}
   --works a,b        only these: ${WORKS.map(({ id }) => id).join(', ')}
   --sessions n,n     how many, for --scale (default 100,10000,1000000)
   --write            write docs/performance.md in any case; without it, only a whole run does
@@ -40,6 +40,9 @@ const { values: flags } = parseArgs({
     help: { type: 'boolean' },
   },
 });
+
+// So that what was begun (folders, servers) is cleared away.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 const progress = (text) => console.error(text);
 
@@ -79,11 +82,11 @@ async function counts({ systems, works }) {
   await finish('counts', failures, results);
 }
 
-async function scale() {
+async function scale({ systems }) {
   leaveTheServersTheirCore();
   const { measureScale, SIZES } = await import('./src/scale.js');
   const sizes = flags.sessions?.split(',').map(Number) ?? SIZES;
-  const text = await measureScale(sizes, progress);
+  const text = await measureScale(systems, sizes, progress);
   console.log(text);
   await finish('scale', [], text);
 }

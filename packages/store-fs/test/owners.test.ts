@@ -1,5 +1,6 @@
-import { readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
+import sinon from 'sinon';
 import { call, errorOf, HOUR, newAddress, recordOf, useFolder } from './helpers.js';
 
 describe('the sessions of an owner', () => {
@@ -87,14 +88,20 @@ describe('the sessions of an owner', () => {
 
   it('are forgotten one by one, and swept when all are over', async () => {
     const store = folder.current.store();
-    const [ada, bob, over, live] = [newAddress(), newAddress(), newAddress(), newAddress()];
-    for (const owner of [ada, bob]) await store.owners.add(owner, over, Date.now() - 1, call());
-    await store.owners.add(ada, live, inAnHour() + 0.5, call());
-    expect(await store.owners.keys(ada, call())).to.deep.equal([live]);
-    expect(await store.owners.keys(bob, call())).to.deep.equal([]);
-    for (const owner of [ada, bob]) utimesSync(folder.current.file(owner, '.owner'), 1, 1);
-    expect(await store.sweep()).to.equal(1);
-    expect(folder.current.names).to.deep.equal([`weppy_${ada}.sess.owner`]);
+    const [ada, one, two] = [newAddress(), newAddress(), newAddress()];
+    await store.owners.add(ada, one, inAnHour(), call());
+    await store.owners.add(ada, two, inAnHour() + HOUR + 0.5, call());
+    const clock = sinon.useFakeTimers({ toFake: ['Date'], now: inAnHour() + 1000 });
+    try {
+      expect(await store.owners.keys(ada, call())).to.deep.equal([two]);
+      expect(await store.sweep()).to.equal(0);
+      clock.tick(HOUR);
+      expect(await store.owners.keys(ada, call())).to.deep.equal([]);
+      expect(await store.sweep()).to.equal(1);
+      expect(folder.current.names).to.deep.equal([]);
+    } finally {
+      clock.restore();
+    }
   });
 
   it('can not be told from a damaged file: an error, until the next is added', async () => {

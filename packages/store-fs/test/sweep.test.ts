@@ -78,8 +78,9 @@ describe('sweep()', () => {
     for (const text of ['', 'garbage', packRecord(newAddress(), recordOf())])
       put(folder.current, newAddress(), text);
     const lock = folder.current.file(newAddress(), '.lock');
-    for (const path of [lock, `${lock}.${dead}`, folder.current.file(newAddress(), `.lock.${dead}`)]) {
-      symlinkSync(`elsewhere.1.1.x.2`, path);
+    const links = [lock, `${lock}.${dead}`, folder.current.file(newAddress(), `.lock.${dead}`)];
+    for (const [i, path] of links.entries()) {
+      symlinkSync(`elsewhere.1.1.x.${2 + i}`, path);
       lutimesSync(path, TWO_HOURS_AGO(), TWO_HOURS_AGO());
     }
     const temporary = folder.current.file(live, `.${dead}.tmp`);

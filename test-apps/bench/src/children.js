@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,13 +17,20 @@ export function leaveTheServersTheirCore() {
   spawnSync('taskset', ['-a', '-c', '-p', `1-${cores - 1}`, String(process.pid)], { stdio: 'ignore' });
 }
 
+const directories = new Set();
+process.once('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
 /** A folder for one process's files, under `TMPDIR`, that is removed in the end. */
 export async function withDirectory(use) {
   const directory = await mkdtemp(join(tmpdir(), 'bench-'));
+  directories.add(directory);
   try {
     return await use(directory);
   } finally {
     await rm(directory, { recursive: true, force: true });
+    directories.delete(directory);
   }
 }
 

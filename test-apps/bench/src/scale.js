@@ -30,41 +30,46 @@ const LONGEST_HOLD = 20;
 
 /**
  * What changes when there are many sessions, as Markdown without times; `progress` is told the times, too.
+ * @param {import('./systems.js').System[]} systems of them, redis and fs
  * @param {number[]} sizes
  * @param {(text: string) => void} progress
  */
-export async function measureScale(sizes, progress) {
+export async function measureScale(systems, sizes, progress) {
   const bytes = await measureBytes();
   progress(bytes);
-  const flat = [];
-  await withRedis(async (redis) => {
-    const context = { redisPort: redis.port };
-    const store = new RedisStore(redis.client, { expire: 86_400 });
-    for (const { size, ...costs } of await grow('redis', context, store, sizes, progress)) {
-      flat.push(['RedisStore', size, ...Object.values(costs), '-']);
+  const rows = [];
+  for (const system of systems) {
+    for (const { size, sweep = '-', ...costs } of (await SCALED[system.id]?.(system, sizes, progress)) ??
+      []) {
+      rows.push([system.label, size.toLocaleString('en'), ...Object.values(costs), sweep]);
     }
-  });
-  await withDirectory(async (directory) => {
-    const store = new FsStore({ directory, fsync: false, sweepInterval: false, expire: 86_400 });
-    const sweepAll = (size) => sweep(directory, size, progress);
-    for (const { size, ...costs } of await grow('fs', { directory }, store, sizes, progress, sweepAll)) {
-      flat.push(['FsStore', size, ...Object.values(costs)]);
-    }
-  });
+  }
   const head = ['', 'sessions', ...MEASURED.map(({ title }) => title), `no hold over ${LONGEST_HOLD} ms`];
   return `What a request costs among so many sessions (beside the visitors' own), in multiples of Koa without, and whether a sweep that looks into all
 files, and removes one in ${OVER}, lets the event loop go on:
 
-${table([head, ...flat.map(([label, size, ...rest]) => [label, size.toLocaleString('en'), ...rest])])}
+${table([head, ...rows])}
 
 Bytes of one session of ten keys and 300 bytes:
 
 ${bytes}`;
 }
 
+const SCALED = {
+  redis: (system, sizes, progress) =>
+    withRedis((redis) => {
+      const store = new RedisStore(redis.client, { expire: 86_400 });
+      return grow(system, { redisPort: redis.port }, store, sizes, progress);
+    }),
+  fs: (system, sizes, progress) =>
+    withDirectory((directory) => {
+      const store = new FsStore({ directory, fsync: false, sweepInterval: false, expire: 86_400 });
+      return grow(system, { directory }, store, sizes, progress, (size) => sweep(directory, size, progress));
+    }),
+};
+
 /** Fills the store up to each size, and measures there. */
-async function grow(id, context, store, sizes, progress, afterwards) {
-  const system = SYSTEMS.find((system) => system.id === id);
+async function grow(system, context, store, sizes, progress, afterwards) {
   const rows = [];
   let there = 0;
   for (const size of sizes) {

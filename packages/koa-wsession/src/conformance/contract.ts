@@ -111,7 +111,9 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
 
     it('brings back unusual keys and values', async () => {
       const store = await make();
-      const record = recordOf(UNUSUAL.map((key, i) => [key, UNUSUAL[UNUSUAL.length - 1 - i] as string]));
+      const record = recordOf(
+        UNUSUAL.map((key, i): [string, string] => [key, UNUSUAL[UNUSUAL.length - 1 - i] as string]),
+      );
       const back = await loaded(store, await put(store, record));
       // A token larger than any cookie needn't open.
       if (back || !seals) assertSame(back, record);
@@ -266,7 +268,10 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
         await Promise.all(
           keys.map((name, i) => change(stores[i % 2] as Store, key, { set: { [name]: String(i) } })),
         );
-        assertSame(await loaded(stores[0] as Store, key), recordOf(keys.map((name, i) => [name, String(i)])));
+        assertSame(
+          await loaded(stores[0] as Store, key),
+          recordOf(keys.map((name, i): [string, string] => [name, String(i)])),
+        );
       });
 
       it('loses none of 100 parallel increments with expect', async () => {
