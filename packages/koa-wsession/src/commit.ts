@@ -329,7 +329,7 @@ export class Lifecycle {
     if (insecure) throw new InsecureError();
     const refusal = carrier.refusal([...entries.keys()].map(toUserKey));
     if (refusal) throw refusal;
-    for (;;) {
+    for (let tries = 0; tries < 10; tries++) {
       const id = newId();
       const address = addressOf(settings.name, id);
       const expiresAt = this.#expiresAt(it, createdAt);
@@ -343,6 +343,7 @@ export class Lifecycle {
       this.#handOver(held, listed);
       return { held, entries: listed };
     }
+    throw unexpected('create', { outcome: 'exists' }); // of 192 random bits, not even one does
   }
 
   /** Stores changes to the record that is there, and resets its expiration. */

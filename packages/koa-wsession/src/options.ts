@@ -184,6 +184,7 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
     'a number of milliseconds over 0, below 2^31',
   );
 
+  check('The domain of the store', domain, (value) => value === undefined || isDomain(value), 'a domain');
   if (sameSite === 'none')
     check('sameSite "none"', secure, Boolean, 'a store with `secure: true`: browsers refuse it otherwise');
   if (partitioned)

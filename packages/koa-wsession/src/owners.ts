@@ -56,21 +56,25 @@ export async function revokeOwned(
   { except, only }: RevokeOptions = {},
 ): Promise<number> {
   const { owners, hash } = indexOf(settings, owner);
-  const seen = new Set<string | undefined>([except && keyOf(except)]);
-  let count = 0;
-  for (;;) {
-    // Again until nothing new turns up: one that was regenerated meanwhile goes on under an id that is in the index.
-    const keys = await namedKeys(settings, owner);
-    const fresh = keys.filter((key) => !seen.has(key) && (only === undefined || key === only));
-    if (fresh.length === 0) return count;
-    for (const { key } of await loadOwned(settings, owner, fresh)) {
-      const ended = await ask(settings, 'destroy', key, (store, call) => store.destroy(key, call));
-      if (!ended) continue;
-      count++;
+  const kept = except && keyOf(except);
+  const ended = new Set<string>();
+  for (let before = '', looks = 0; ; ) {
+    const keys = (await namedKeys(settings, owner))
+      .filter((key) => key !== kept && (only ?? key) === key && !ended.has(key))
+      .sort();
+    // Two looks at which nothing changes: one that is regenerated at this moment goes on under an id that comes into the
+    // index before its record, and its record comes before the old one's end.
+    const state = `${ended.size} ${keys.join()}`;
+    looks = state === before ? looks + 1 : 0;
+    if (looks === 2 || keys.length === 0) return ended.size;
+    before = state;
+    for (const { key } of await loadOwned(settings, owner, keys)) {
+      const record = await ask(settings, 'destroy', key, (store, call) => store.destroy(key, call));
+      if (!record) continue;
+      ended.add(key);
       announce('destroyed', () => ({ name: settings.name, session: key }));
       await ask(settings, 'save', key, (_, call) => owners.remove(hash, key, call));
     }
-    for (const key of fresh) seen.add(key);
   }
 }
 

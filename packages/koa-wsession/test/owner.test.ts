@@ -359,7 +359,7 @@ describe('sessions.revoke(owner)', () => {
   it('counts what it ended, not what somebody else ended meanwhile', async () => {
     const { store, owners, all } = stubOwned({ '\0owner': '"ada"' });
     owners.keys.returns(KEYS);
-    store.destroy.onSecondCall().returns(undefined);
+    store.destroy.withArgs(KEYS[1]).returns(undefined);
     expect(await session(all).revoke('ada')).to.equal(2);
     expect(owners.remove.callCount).to.equal(2);
   });

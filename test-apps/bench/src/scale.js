@@ -105,13 +105,13 @@ async function fill(store, number, progress) {
   await Promise.all(
     Array.from({ length: 64 }, async () => {
       while (begun < number) {
-        begun += 1;
-        const isOver = begun % OVER === 0 && store instanceof FsStore;
+        const mine = ++begun;
+        const isOver = mine % OVER === 0 && store instanceof FsStore;
         const now = Date.now();
         const record = { entries, createdAt: now, expiresAt: now + (isOver ? -1 : 86_400_000) };
         const address = randomBytes(32).toString('base64url');
         await store.create(address, record, { name: 'wsession', deadline: performance.now() + 60_000 });
-        if (begun % 100_000 === 0) progress(begun);
+        if (mine % 100_000 === 0) progress(mine);
       }
     }),
   );
