@@ -126,12 +126,7 @@ export class Lifecycle {
   }
 
   save(): Promise<void> {
-    return this.#inTurn((it) =>
-      this.#commit(it).catch((error) => {
-        this.#putBack();
-        throw error;
-      }),
-    );
+    return this.#inTurn((it) => this.#orPutBack(() => this.#commit(it)));
   }
 
   destroy(): Promise<void> {
@@ -227,19 +222,16 @@ export class Lifecycle {
   /** The decision at the end of a request. Nothing of the response may be sent before it is done. */
   finish(): Promise<void> {
     this.#ending = true;
-    return this.#inTurn(async (it) => {
+    return this.#inTurn((it) => {
       this.#finished = true;
-      try {
+      return this.#orPutBack(async () => {
         if (this.#unheard) throw this.#unheard.error;
         const lost = it.entries.changes() !== undefined;
         if (this.#outage && (lost || this.#condemned.length > 0)) throw this.#outage; // it was asked, and waited for
         if (it.gone && lost) throw it.gone;
         await this.#commit(it);
         await this.#roll(it);
-      } catch (error) {
-        this.#putBack();
-        throw error;
-      }
+      });
     });
   }
 
@@ -255,9 +247,14 @@ export class Lifecycle {
     return first;
   }
 
-  /** The messages that were taken can be taken again: that they were could not be stored. */
-  #putBack(): void {
-    for (const mark of this.#claimed.splice(0)) this.#opening.settings.taken.putBack(mark);
+  /** Where it can't be stored that messages were taken, they can be taken again. */
+  async #orPutBack(storing: () => Promise<void>): Promise<void> {
+    try {
+      await storing();
+    } catch (error) {
+      for (const mark of this.#claimed.splice(0)) this.#opening.settings.taken.putBack(mark);
+      throw error;
+    }
   }
 
   /** Once the request is over: a late end is carried out, and a late change reported unless the handler saves it. */

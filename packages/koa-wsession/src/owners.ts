@@ -5,7 +5,7 @@ import { OptionError, UnsupportedError } from './errors.js';
 import { announce } from './events.js';
 import type { Settings } from './options.js';
 import { keyOf } from './session.js';
-import type { OwnerIndex, SessionRecord } from './store.js';
+import type { Awaitable, OwnerIndex, SessionRecord } from './store.js';
 import { addressOf } from './token.js';
 import type { Session } from './types.js';
 
@@ -36,7 +36,8 @@ export async function listOwned(
   current?: Session,
 ): Promise<OwnedSession[]> {
   const currentKey = current && keyOf(current);
-  const found = await loadOwned(settings, owner, await namedKeys(settings, owner));
+  const index = indexOf(settings, owner);
+  const found = await loadOwned(settings, index, await namedKeys(settings, index));
   return found
     .map(({ key, record: { entries, createdAt, expiresAt } }) => ({
       ref: key,
@@ -55,11 +56,11 @@ export async function revokeOwned(
   owner: string,
   { except, only }: RevokeOptions = {},
 ): Promise<number> {
-  const { owners, hash } = indexOf(settings, owner);
+  const index = indexOf(settings, owner);
   const kept = except && keyOf(except);
   const ended = new Set<string>();
   for (let before = '', looks = 0; ; ) {
-    const keys = (await namedKeys(settings, owner))
+    const keys = (await namedKeys(settings, index))
       .filter((key) => key !== kept && (only ?? key) === key && !ended.has(key))
       .sort();
     // Two looks at which nothing changes: one that is regenerated at this moment goes on under an id that comes into the
@@ -68,12 +69,12 @@ export async function revokeOwned(
     looks = state === before ? looks + 1 : 0;
     if (looks === 2 || keys.length === 0) return ended.size;
     before = state;
-    for (const { key } of await loadOwned(settings, owner, keys)) {
+    for (const { key } of await loadOwned(settings, index, keys)) {
       const record = await ask(settings, 'destroy', key, (store, call) => store.destroy(key, call));
       if (!record) continue;
       ended.add(key);
       announce('destroyed', () => ({ name: settings.name, session: key }));
-      await ask(settings, 'save', key, (_, call) => owners.remove(hash, key, call));
+      await ask(settings, 'save', key, (_, call) => index.owners.remove(index.hash, key, call));
     }
   }
 }
@@ -84,18 +85,25 @@ export function refOf({ store, name }: Settings, session: Session): string | und
   return key === undefined ? undefined : hashOf(store, name, key);
 }
 
-async function namedKeys(settings: Settings, owner: string): Promise<readonly string[]> {
-  const { owners, hash } = indexOf(settings, owner);
+/** What one owner's sessions are found by. */
+interface OwnedIndex {
+  readonly owners: OwnerIndex;
+  /** The owner, to the index. */
+  readonly hash: string;
+  /** The owner, as a session's entry holds it. */
+  readonly text: string;
+}
+
+function namedKeys(settings: Settings, { owners, hash }: OwnedIndex): Awaitable<readonly string[]> {
   return ask(settings, 'load', hash, (_, call) => owners.keys(hash, call));
 }
 
 /** Of these keys, the sessions that are there, and still the owner's. */
 async function loadOwned(
   settings: Settings,
-  owner: string,
+  { text }: OwnedIndex,
   keys: readonly string[],
 ): Promise<Array<{ key: string; record: SessionRecord }>> {
-  const { text } = indexOf(settings, owner);
   const found = await Promise.all(
     keys.map(async (key) => {
       const record = await ask(settings, 'load', key, (store, call) => store.load(key, call));
@@ -109,10 +117,7 @@ async function loadOwned(
   return found.flat();
 }
 
-function indexOf(
-  { store, name }: Settings,
-  owner: string,
-): { owners: OwnerIndex; hash: string; text: string } {
+function indexOf({ store, name }: Settings, owner: string): OwnedIndex {
   if (typeof owner !== 'string' || owner === '')
     throw new OptionError('owner', owner, 'a string that is not empty');
   const { owners } = store;

@@ -27,19 +27,18 @@ const TEXTS: ReadonlyMap<string | symbol, string> = new Map([
 
 /** The session object of a lifecycle: a plain object to look at, without a prototype, so that every key is data. */
 export function exposeSession(lifecycle: Lifecycle): Session {
-  const target = Object.create(null, {
-    [inspect.custom]: { value: () => ({ ...exposed }), configurable: true },
-  });
+  const target = Object.create(null);
   const exposed = new Proxy(target, new SessionHandler(lifecycle)) as Session;
-  lifecycles.set(exposed, lifecycle);
+  target[inspect.custom] = () => ({ ...exposed }); // inspect looks at the target, past the traps
   return exposed;
 }
 
-const lifecycles: WeakMap<Session, Lifecycle> = new WeakMap();
+/** What the handler answers with its lifecycle: the session's way back, of which nothing is to be seen. */
+const LIFECYCLE: unique symbol = Symbol('lifecycle');
 
 /** The key of the record behind a session, while there is one. */
-export function keyOf(session: Session): string | undefined {
-  return lifecycles.get(session)?.key;
+export function keyOf(session: Session & { [LIFECYCLE]?: Lifecycle }): string | undefined {
+  return session[LIFECYCLE]?.key;
 }
 
 /** `ctx.session = { … }`: the content of `data` in place of what there is. */
@@ -73,7 +72,7 @@ class SessionHandler implements ProxyHandler<object> {
   }
 
   get(target: object, key: string | symbol): unknown {
-    if (typeof key === 'symbol') return Reflect.get(target, key);
+    if (typeof key === 'symbol') return key === LIFECYCLE ? this.#lifecycle : Reflect.get(target, key);
     return MEMBERS.has(key)
       ? this.#member(key as keyof SessionMembers)
       : this.#lifecycle.entries.get(toEntryKey(key));
