@@ -1,5 +1,5 @@
 import { UnavailableError } from './errors.js';
-import { type TracedCall, trace } from './events.js';
+import { isTraced, type TracedCall, trace } from './events.js';
 import type { Settings } from './options.js';
 import type { Awaitable, Call, Store } from './store.js';
 import { addressOf } from './token.js';
@@ -11,18 +11,15 @@ export function ask<T>(
   key: string,
   operation: (store: Store, call: Call) => Awaitable<T>,
 ): Awaitable<T> {
-  return trace(
-    traced,
-    () => ({ name, session: hashOf(store, name, key) }),
-    () => {
-      try {
-        const answer = operation(store, { name, deadline: performance.now() + timeout });
-        return isPromise(answer) ? within(timeout, answer) : answer;
-      } catch (error) {
-        throw toUnavailable(error);
-      }
-    },
-  );
+  const call = (): Awaitable<T> => {
+    try {
+      const answer = operation(store, { name, deadline: performance.now() + timeout });
+      return isPromise(answer) ? within(timeout, answer) : answer;
+    } catch (error) {
+      throw toUnavailable(error);
+    }
+  };
+  return isTraced(traced) ? trace(traced, { name, session: hashOf(store, name, key) }, call) : call();
 }
 
 export function isPromise<T>(answer: Awaitable<T>): answer is Promise<T> {

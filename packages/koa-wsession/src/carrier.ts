@@ -118,6 +118,7 @@ function addVary(response: ServerResponse, header: string): void {
     response.setHeader('Vary', header);
     return;
   }
+  if (vary === header) return;
   const names = String(vary)
     .toLowerCase()
     .split(/\s*,\s*/);

@@ -76,7 +76,8 @@ export class Lifecycle {
   readonly #condemned: Incarnation[] = [];
   /** The last call to the store failed. */
   #outage: UnavailableError | undefined;
-  #tail: Promise<unknown> = Promise.resolve();
+  /** When the last of the steps is done; `undefined` while there is none. */
+  #tail: Promise<void> | undefined;
   #ending = false;
   #finished = false;
   /** How a step failed that was still at work when the handler ended, so that nobody can have waited for it. */
@@ -126,7 +127,7 @@ export class Lifecycle {
   }
 
   save(): Promise<void> {
-    return this.#inTurn((it) => this.#orPutBack(() => this.#commit(it)));
+    return this.#inTurn((it) => this.#orPutBack(() => this.#commit(it, it.entries.changes())));
   }
 
   destroy(): Promise<void> {
@@ -220,19 +221,29 @@ export class Lifecycle {
   }
 
   /** The decision at the end of a request. Nothing of the response may be sent before it is done. */
-  finish(): Promise<void> {
+  finish(): Awaitable<void> {
     this.#ending = true;
+    if (!this.#tail && !this.#isDue()) {
+      this.#finished = true;
+      return;
+    }
     return this.#inTurn((it) => {
       this.#finished = true;
       return this.#orPutBack(async () => {
         if (this.#unheard) throw this.#unheard.error;
-        const lost = it.entries.changes() !== undefined;
-        if (this.#outage && (lost || this.#condemned.length > 0)) throw this.#outage; // it was asked, and waited for
-        if (it.gone && lost) throw it.gone;
-        await this.#commit(it);
+        const changes = it.entries.changes();
+        if (this.#outage && (changes || this.#condemned.length > 0)) throw this.#outage; // it was asked, and waited for
+        if (it.gone && changes) throw it.gone;
+        await this.#commit(it, changes);
         await this.#roll(it);
       });
     });
+  }
+
+  /** Whether anything is to be stored at the end of a request, for all that is known without a look at the values. */
+  #isDue(): boolean {
+    const it = this.#current;
+    return it.entries.mayDiffer || this.#condemned.length > 0 || it.renewal === 'due' || this.#isRollDue(it);
   }
 
   /** For a session that is touched for the first time when its request is over already. */
@@ -283,9 +294,8 @@ export class Lifecycle {
   }
 
   /** Destroy, create, update, or nothing at all. */
-  async #commit(it: Incarnation): Promise<void> {
-    if (it === this.#current) await this.#execute();
-    const changes = it.entries.changes();
+  async #commit(it: Incarnation, changes: EntryChanges | undefined): Promise<void> {
+    if (it === this.#current && this.#condemned.length > 0) await this.#execute();
     if (it.held) {
       if (changes || it.renewal === 'due') await this.#store(it, changes ?? NO_CHANGES);
     } else if (changes && [...changes.set.keys()].some((key) => key !== EXPIRE_KEY)) {
@@ -329,7 +339,7 @@ export class Lifecycle {
     for (let tries = 0; tries < 10; tries++) {
       const id = newId();
       const address = addressOf(settings.name, id);
-      const expiresAt = this.#expiresAt(it, createdAt);
+      const expiresAt = this.#expiresAt(it.entries, createdAt);
       const listed = await this.#enlist(entries.get(OWNER_KEY), address, expiresAt, 0, entries);
       const record = { entries: listed, createdAt, expiresAt };
       const answer = await this.#ask('save', address, (store, call) => store.create(address, record, call));
@@ -337,7 +347,7 @@ export class Lifecycle {
       if (answer.outcome !== 'created') throw unexpected('create', answer);
       const place = answer.token === undefined ? { id, key: address } : { id: undefined, key: answer.token };
       const held = { place, createdAt, expiresAt };
-      this.#handOver(held, listed);
+      this.#handOver(held, () => listed);
       return { held, entries: listed };
     }
     throw unexpected('create', { outcome: 'exists' }); // of 192 random bits, not even one does
@@ -353,7 +363,7 @@ export class Lifecycle {
     const { place, createdAt } = it.held as Held;
     const refusal = settings.store.capabilities.seals ? carrier.refusal(keysOf(changes)) : undefined;
     if (refusal) throw refusal;
-    const expiresAt = this.#expiresAt(it, createdAt);
+    const expiresAt = this.#expiresAt(it.entries, createdAt);
     const before = it.entries.baseline(OWNER_KEY);
     const owner = changes.delete.includes(OWNER_KEY) ? undefined : (changes.set.get(OWNER_KEY) ?? before);
     const until = owner === before ? Number(it.entries.baseline(LISTED_KEY) ?? 0) : 0;
@@ -372,7 +382,7 @@ export class Lifecycle {
       createdAt,
       expiresAt,
     };
-    if (this.#reachable) this.#handOver(held, it.entries.encoded(request));
+    if (this.#reachable) this.#handOver(held, () => it.entries.encoded(request));
     it.held = held;
     it.renewal = 'done';
     it.entries.settle(request);
@@ -382,22 +392,27 @@ export class Lifecycle {
   }
 
   /** The visitor gets the token, and the expiration with it. */
-  #handOver({ place: { id, key }, expiresAt }: Held, entries: Entries): void {
+  #handOver({ place: { id, key }, expiresAt }: Held, entries: () => Entries): void {
     const { settings, carrier, signer } = this.#opening;
     const token = id === undefined ? key : signId(settings.name, id, signer);
-    carrier.set(token, Math.ceil((expiresAt - Date.now()) / 1000), () => sizesOf(entries));
+    carrier.set(token, Math.ceil((expiresAt - Date.now()) / 1000), () => sizesOf(entries()));
   }
 
   /** `rolling`: a request that only read resets the expiration too, where that is due. */
   async #roll(it: Incarnation): Promise<void> {
-    if (!it.held || it.renewal === 'done' || !this.#reachable) return;
-    const gained = this.#expiresAt(it, it.held.createdAt) - it.held.expiresAt;
-    if (gained <= 0 || gained < this.#opening.settings.rolling) return;
+    if (!this.#isRollDue(it)) return;
     try {
       await this.#store(it, NO_CHANGES);
     } catch (error) {
       if (!(error instanceof GoneError)) throw error; // it only read, and what it read was so
     }
+  }
+
+  #isRollDue({ held, entries, renewal }: Incarnation): boolean {
+    const { rolling } = this.#opening.settings;
+    if (rolling === Number.POSITIVE_INFINITY || !held || renewal === 'done' || !this.#reachable) return false;
+    const gained = this.#expiresAt(entries, held.createdAt) - held.expiresAt;
+    return gained > 0 && gained >= rolling;
   }
 
   /**
@@ -437,9 +452,9 @@ export class Lifecycle {
     return this.#opening.carrier.refusal([]) === undefined;
   }
 
-  #expiresAt(it: Incarnation, createdAt: number): number {
+  #expiresAt(entries: TrackedEntries, createdAt: number): number {
     const { store, absoluteTimeout } = this.#opening.settings;
-    const own = it.entries.get(EXPIRE_KEY);
+    const own = entries.get(EXPIRE_KEY);
     const seconds = typeof own === 'number' && own > 0 ? own : store.expire;
     return Math.ceil(Math.min(Date.now() + seconds * 1000, createdAt + absoluteTimeout));
   }
@@ -475,10 +490,15 @@ export class Lifecycle {
   /** Whoever asked for the step hears how it went; the next one begins in any case. */
   #inTurn<T>(step: (it: Incarnation) => Promise<T>): Promise<T> {
     const it = this.#current;
-    const turn = this.#tail.then(() => step(it));
-    this.#tail = turn.catch((error) => {
+    const turn = (this.#tail ?? Promise.resolve()).then(() => step(it));
+    const done = (): void => {
+      if (this.#tail === tail) this.#tail = undefined;
+    };
+    const tail: Promise<void> = turn.then(done, (error) => {
       if (this.#ending && !this.#finished) this.#unheard = { error };
+      done();
     });
+    this.#tail = tail;
     return turn;
   }
 }

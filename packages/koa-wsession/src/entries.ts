@@ -7,53 +7,52 @@ export type EntryChanges = Pick<Changes, 'set' | 'delete'>;
 
 /**
  * The data of one session in one request: the encoded entries as they are in the store (the baseline), and what the
- * request decoded or assigned. What changed is what encodes to another text than its baseline: exact, and free for
- * whatever nobody touched.
+ * request decoded, assigned or removed. What changed is what encodes to another text than its baseline: exact, and free
+ * for whatever nobody touched.
  */
 export class TrackedEntries {
-  #baseline: Map<string, string>;
-  /** From the baseline; an object among them may have been changed in place. */
-  readonly #decoded: Map<string, unknown> = new Map();
-  readonly #assigned: Map<string, unknown> = new Map();
-  readonly #removed: Set<string> = new Set();
+  /** The store's own, until it has to change: then it is copied. */
+  #baseline: Entries;
+  /** What the request looked at or did, by key, in the order in which it did so. */
+  readonly #local: Map<string, Local> = new Map();
   readonly #onCorrupt: () => void;
 
   /** `onCorrupt` is told when an entry turns out to be unreadable; it must `reset()`. */
   constructor(baseline: Entries | undefined, onCorrupt: () => void) {
-    this.#baseline = new Map(baseline);
+    this.#baseline = baseline ?? NONE;
     this.#onCorrupt = onCorrupt;
   }
 
   get(key: string): unknown {
-    if (this.#assigned.has(key)) return this.#assigned.get(key);
-    if (this.#decoded.has(key)) return this.#decoded.get(key);
-    if (this.#removed.has(key)) return undefined;
-    const value = this.decode(this.#baseline.get(key));
-    if (this.#baseline.has(key)) this.#decoded.set(key, value);
+    const local = this.#local.get(key);
+    if (local) return local.value;
+    const text = this.#baseline.get(key);
+    if (text === undefined) return undefined;
+    const value = this.decode(text);
+    if (this.#baseline.has(key)) this.#local.set(key, { how: 'decoded', value });
     return value;
   }
 
   has(key: string): boolean {
-    return this.#assigned.has(key) || (this.#baseline.has(key) && !this.#removed.has(key));
+    const local = this.#local.get(key);
+    return local ? local !== REMOVED : this.#baseline.has(key);
   }
 
   set(key: string, value: unknown): void {
     checkStorable(key, value);
-    this.#decoded.delete(key);
-    this.#removed.delete(key);
-    this.#assigned.set(key, value);
+    if (this.#local.get(key)?.how !== 'assigned') this.#local.delete(key); // a new key comes last
+    this.#local.set(key, { how: 'assigned', value });
   }
 
   delete(key: string): void {
-    this.#decoded.delete(key);
-    this.#assigned.delete(key);
-    this.#removed.add(key);
+    this.#local.set(key, REMOVED);
   }
 
   keys(): string[] {
     const keys: string[] = [];
-    for (const key of this.#baseline.keys()) if (!this.#removed.has(key)) keys.push(key);
-    for (const key of this.#assigned.keys()) if (!this.#baseline.has(key)) keys.push(key);
+    for (const key of this.#baseline.keys()) if (this.#local.get(key) !== REMOVED) keys.push(key);
+    for (const [key, { how }] of this.#local)
+      if (how === 'assigned' && !this.#baseline.has(key)) keys.push(key);
     return keys;
   }
 
@@ -64,10 +63,9 @@ export class TrackedEntries {
 
   /** The entry's encoding as the handler sees it. */
   text(key: string): string | undefined {
-    if (this.#assigned.has(key)) return encode(this.#assigned.get(key), toUserKey(key));
-    if (this.#removed.has(key)) return undefined;
-    const decoded = this.#decoded.get(key);
-    return isImmutable(decoded) ? this.#baseline.get(key) : encode(decoded, toUserKey(key));
+    const local = this.#local.get(key);
+    if (!local || isAsLoaded(local)) return this.#baseline.get(key);
+    return local === REMOVED ? undefined : encode(local.value, toUserKey(key));
   }
 
   /** The value of an encoding; a corrupt one makes the whole session an empty one. */
@@ -81,22 +79,31 @@ export class TrackedEntries {
     }
   }
 
+  /** Whether anything can differ from the baseline: whether the request did more than look at what can't change. */
+  get mayDiffer(): boolean {
+    for (const local of this.#local.values()) if (!isAsLoaded(local)) return true;
+    return false;
+  }
+
   /** What differs from the baseline; `undefined` where nothing does. Throws a ValueError for what can't be stored. */
   changes(): EntryChanges | undefined {
     const set = new Map<string, string>();
-    for (const [key, value] of this.#decoded) if (!isImmutable(value)) this.#compare(key, value, set);
-    for (const [key, value] of this.#assigned) this.#compare(key, value, set);
-    const removed = [...this.#removed].filter((key) => this.#baseline.has(key));
+    const removed: string[] = [];
+    for (const [key, local] of this.#local) {
+      if (isAsLoaded(local)) continue;
+      const before = this.#baseline.get(key);
+      const text = local === REMOVED ? undefined : encode(local.value, toUserKey(key));
+      if (text === before) continue;
+      if (text === undefined) removed.push(key);
+      else set.set(key, text);
+    }
     return set.size > 0 || removed.length > 0 ? { set, delete: removed } : undefined;
   }
 
   /** Makes what is stored by now the baseline. What the handler changed meanwhile still differs from it. */
   settle(stored: EntryChanges): void {
-    for (const [key, text] of stored.set) this.#baseline.set(key, text);
-    for (const key of stored.delete) {
-      this.#baseline.delete(key);
-      this.#removed.delete(key);
-    }
+    this.#baseline = this.encoded(stored);
+    for (const key of stored.delete) if (this.#local.get(key) === REMOVED) this.#local.delete(key);
   }
 
   /**
@@ -104,35 +111,42 @@ export class TrackedEntries {
    * and still to be stored; else he sees what is there now.
    */
   overwrite(key: string, text: string | undefined, before: string | undefined): void {
-    const isLocal = this.#assigned.has(key) || this.#removed.has(key) || !isImmutable(this.#decoded.get(key));
-    if (!isLocal || this.text(key) === before) {
-      this.#decoded.delete(key);
-      this.#assigned.delete(key);
-      this.#removed.delete(key);
-    }
-    if (text === undefined) this.#baseline.delete(key);
-    else this.#baseline.set(key, text);
+    const local = this.#local.get(key);
+    if (local && (isAsLoaded(local) || this.text(key) === before)) this.#local.delete(key);
+    this.#baseline = this.encoded(
+      text === undefined ? { set: NONE, delete: [key] } : { set: new Map([[key, text]]), delete: [] },
+    );
   }
 
   /** All entries, encoded, with these changes in. */
-  encoded(changes: EntryChanges | undefined): Map<string, string> {
+  encoded(changes: EntryChanges | undefined): Entries {
+    if (!changes) return this.#baseline;
     const entries = new Map(this.#baseline);
-    for (const [key, text] of changes?.set ?? []) entries.set(key, text);
-    for (const key of changes?.delete ?? []) entries.delete(key);
+    for (const [key, text] of changes.set) entries.set(key, text);
+    for (const key of changes.delete) entries.delete(key);
     return entries;
   }
 
   /** Forgets the stored entries: there is no record behind them any more. What was assigned stays. */
   reset(): void {
-    this.#baseline = new Map();
-    this.#decoded.clear();
-    this.#removed.clear();
+    this.#baseline = NONE;
+    for (const [key, { how }] of this.#local) if (how !== 'assigned') this.#local.delete(key);
   }
+}
 
-  #compare(key: string, value: unknown, set: Map<string, string>): void {
-    const text = encode(value, toUserKey(key));
-    if (text !== this.#baseline.get(key)) set.set(key, text);
-  }
+/** An entry as the request has it. One that was decoded and is an object may have been changed in place. */
+interface Local {
+  readonly how: 'decoded' | 'assigned' | 'removed';
+  readonly value: unknown;
+}
+
+const REMOVED: Local = { how: 'removed', value: undefined };
+
+const NONE: Entries = new Map();
+
+/** Whether an entry is sure to be what its baseline says. */
+function isAsLoaded({ how, value }: Local): boolean {
+  return how === 'decoded' && isImmutable(value);
 }
 
 /** What can be refused at the assignment, is, while the stack still shows where. */

@@ -71,16 +71,19 @@ export function announce(event: SessionEventName, message: () => SessionEvent): 
   if (events[event].hasSubscribers) events[event].publish(message());
 }
 
-/** Runs a call to the store, between the messages of its tracing channel where somebody listens. */
+/** Whether somebody listens to these calls. */
+export function isTraced(call: TracedCall): boolean {
+  return traces[call].hasSubscribers;
+}
+
+/** Runs a call to the store between the messages of its tracing channel. */
 export function trace<T>(
   call: TracedCall,
-  context: () => SessionEvent,
+  message: SessionEvent & { error?: unknown },
   operation: () => Awaitable<T>,
 ): Awaitable<T> {
-  if (!traces[call].hasSubscribers) return operation();
   // Not tracing.tracePromise: it would publish the answer, which holds tokens and values.
   const { start, end, asyncStart, asyncEnd, error } = traces[call];
-  const message: SessionEvent & { error?: unknown } = context();
   const fail = (problem: unknown): never => {
     message.error = problem;
     error.publish(message);

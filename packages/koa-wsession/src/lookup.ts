@@ -41,21 +41,22 @@ function lookUp(
   token: string,
   limit: number,
 ): Awaitable<Found | undefined> {
-  const reject = (reason: RejectionReason): undefined => {
-    const message = () => ({ name: settings.name, session: addressOf(settings.name, token), reason });
-    if (reason === 'expired') announce('expired', message);
-    announce('rejected', message);
-  };
   const place = token.length > limit ? 'oversized' : locate(settings, signer, token);
-  if (typeof place === 'string') return reject(place);
+  if (typeof place === 'string') return reject(settings, token, place);
 
   const receive = (record: SessionRecord | None): Found | undefined => {
-    if (typeof record !== 'object') return reject(record ?? 'unknown');
+    if (typeof record !== 'object') return reject(settings, token, record ?? 'unknown');
     const end = Math.min(record.expiresAt, record.createdAt + settings.absoluteTimeout);
-    return Date.now() < end ? { place, record } : reject('expired');
+    return Date.now() < end ? { place, record } : reject(settings, token, 'expired');
   };
   const answer = ask(settings, 'load', place.key, (store, call) => store.load(place.key, call));
   return isPromise(answer) ? answer.then(receive) : receive(answer);
+}
+
+function reject({ name }: Settings, token: string, reason: RejectionReason): undefined {
+  const message = () => ({ name, session: addressOf(name, token), reason });
+  if (reason === 'expired') announce('expired', message);
+  announce('rejected', message);
 }
 
 /** Where a visitor's token leads, or why it can't be a token of ours. */

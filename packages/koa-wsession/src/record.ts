@@ -46,27 +46,40 @@ export function unpackRecord(owner: string, text: string): SessionRecord | undef
 export function openRecord(text: string): { owner: string; record: SessionRecord } | undefined {
   const newline = text.indexOf('\n');
   if (!text.startsWith('1,') || newline < 0) return undefined;
-  const [, createdAt, expiresAt, ownerLength, ...lengths] = text
-    .slice(0, newline)
-    .split(',')
-    .map(parseNumber);
-  if (!Number.isInteger(createdAt) || !Number.isInteger(expiresAt)) return undefined;
-
+  let next = 2;
+  /** The header's next number; NaN for what is none, which makes the sums below NaN, too. */
+  const number = (): number => {
+    let value = 0;
+    let digits = 0;
+    for (; next < newline; next++, digits++) {
+      const code = text.charCodeAt(next);
+      if (code >= 48 && code <= 57) value = value * 36 + code - 48;
+      else if (code >= 97 && code <= 122) value = value * 36 + code - 87;
+      else break;
+    }
+    const isWhole = digits > 0 && (next === newline || text.charCodeAt(next) === COMMA);
+    next++;
+    return isWhole ? value : Number.NaN;
+  };
   let at = newline + 1;
-  const take = (length = Number.NaN): string => {
+  const take = (length: number): string => {
     const part = text.slice(at, at + length);
     at += length;
     return part;
   };
-  const owner = take(ownerLength);
+
+  const createdAt = number();
+  const expiresAt = number();
+  const owner = take(number());
   const entries = new Map<string, string>();
-  for (let i = 0; i < lengths.length; i += 2) entries.set(take(lengths[i]), take(lengths[i + 1]));
-  // A length that isn't a number makes the sum NaN, and any other damage to the header makes it wrong.
-  return at === text.length
-    ? { owner, record: { entries, createdAt: createdAt as number, expiresAt: expiresAt as number } }
+  while (next < newline) entries.set(take(number()), take(number()));
+  // Damage to a length makes the sum of them all wrong.
+  return Number.isInteger(createdAt) &&
+    Number.isInteger(expiresAt) &&
+    next === newline + 1 &&
+    at === text.length
+    ? { owner, record: { entries, createdAt, expiresAt } }
     : undefined;
 }
 
-function parseNumber(digits: string): number {
-  return /^[0-9a-z]+$/.test(digits) ? Number.parseInt(digits, 36) : Number.NaN;
-}
+const COMMA = 44;

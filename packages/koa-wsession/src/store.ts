@@ -105,6 +105,7 @@ export interface Call {
   readonly deadline: number;
 }
 
+/** As it was at one moment: neither the store nor the core changes one that it gave to the other. */
 export interface SessionRecord {
   readonly entries: Entries;
   readonly createdAt: number;

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 /** What a Keygrip does: signs with the first key, and verifies against each. */
 export interface Signer {
@@ -17,7 +17,7 @@ export function newId(): string {
  * ever becomes part of a path or a key. (A name can't hold a NUL, so no two pairs hash the same text.)
  */
 export function addressOf(name: string, id: string): string {
-  return createHash('sha256').update(`${name}\0${id}`).digest('base64url');
+  return hash('sha256', `${name}\0${id}`, 'base64url');
 }
 
 /** The cookie's value for an id: the id, and behind a dot its signature where there are keys. */

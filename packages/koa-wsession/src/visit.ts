@@ -1,14 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { inspect } from 'node:util';
 import type Koa from 'koa';
-import { isPromise } from './ask.js';
 import { NO_RESPONSE, ResponseCarrier } from './carrier.js';
 import { Lifecycle } from './commit.js';
 import { deletionOf, readCookies } from './cookie.js';
-import { findSession } from './lookup.js';
+import { type Found, findSession } from './lookup.js';
 import { type Settings, signerOf } from './options.js';
 import { exposeSession, replaceContent } from './session.js';
 import type { Awaitable } from './store.js';
+import type { Signer } from './token.js';
 import type { Transport } from './transport.js';
 import type { Session, SessionData } from './types.js';
 
@@ -28,6 +28,8 @@ export interface Surroundings {
 export class Visit {
   readonly #at: Surroundings;
   readonly #settings: Settings;
+  #arrival: Arrival | undefined;
+  #found: Found | undefined;
   #lifecycle: Lifecycle | undefined;
   #carrier: ResponseCarrier | undefined;
   /** Why it couldn't be loaded. */
@@ -43,11 +45,9 @@ export class Visit {
 
   /** Loads ahead of the handler, where the store has to be waited for. An outage concerns only those who touch. */
   async preload(): Promise<void> {
-    if (this.#settings.store.capabilities.seals) return;
-    const arrival = this.#read();
-    if (arrival.tokens.length === 0) return;
+    if (this.#settings.store.capabilities.seals || this.#arrive().tokens.length === 0) return;
     try {
-      this.#lifecycle = await this.#open(arrival);
+      this.#found = await this.#find();
     } catch (error) {
       this.#failure = { error };
     }
@@ -59,7 +59,7 @@ export class Visit {
     const header = ctx.req.headers.cookie;
     const sent = adopted?.filter((name) => header !== undefined && readCookies(header, name).length > 0);
     if (!adopt || sent?.length === 0 || this.#failure || this.#insecure) return;
-    this.#lifecycle ??= await this.#open(this.#read());
+    this.#lifecycle ??= this.#open();
     if (!this.#lifecycle.isNew) return;
     const content = await adopt(ctx);
     try {
@@ -108,8 +108,7 @@ export class Visit {
     if (this.#failure) throw this.#failure.error;
     if (!this.#touched || !this.#lifecycle) {
       this.#touched = true;
-      // What is still to be loaded comes from a store that seals, and so at once.
-      this.#lifecycle ??= this.#open(this.#read()) as Lifecycle;
+      this.#lifecycle ??= this.#open();
       this.#carrier?.begin();
       if (this.#finished) this.#lifecycle.markFinished();
     }
@@ -117,6 +116,11 @@ export class Visit {
   }
 
   /** The tokens that came, and the way they came, which is the way back. */
+  #arrive(): Arrival {
+    this.#arrival ??= this.#read();
+    return this.#arrival;
+  }
+
   #read(): Arrival {
     const { transports } = this.#settings;
     for (const transport of transports) {
@@ -126,19 +130,29 @@ export class Visit {
     return { transport: transports[transports.length - 1] as Transport, tokens: [] };
   }
 
-  #open({ transport, tokens }: Arrival): Awaitable<Lifecycle> {
+  #find(): Awaitable<Found | undefined> {
+    const { transport, tokens } = this.#arrive();
+    return findSession(this.#settings, this.#signer, tokens, transport.limit - transport.overhead);
+  }
+
+  #open(): Lifecycle {
     const settings = this.#settings;
-    const { res, app } = this.#at;
-    if (res) this.#carrier = new ResponseCarrier(res, transport, settings.vary);
+    const { res } = this.#at;
+    if (res) this.#carrier = new ResponseCarrier(res, this.#arrive().transport, settings.vary);
     const opening = {
       settings,
-      signer: signerOf(settings, app.keys),
+      signer: this.#signer,
       carrier: this.#carrier ?? NO_RESPONSE,
       insecure: this.#insecure,
       onLate: (error: unknown) => this.#report(error),
     };
-    const found = findSession(settings, opening.signer, tokens, transport.limit - transport.overhead);
-    return isPromise(found) ? found.then((it) => new Lifecycle(opening, it)) : new Lifecycle(opening, found);
+    // A store that seals answers at once, and is not asked before.
+    const found = settings.store.capabilities.seals ? (this.#find() as Found | undefined) : this.#found;
+    return new Lifecycle(opening, found);
+  }
+
+  get #signer(): Signer | undefined {
+    return signerOf(this.#settings, this.#at.app.keys);
   }
 
   get #insecure(): boolean {

@@ -442,7 +442,7 @@ describe('the traces', () => {
     );
     const ada = site.visitor();
     await ada.get('/');
-    const hashes = spy(crypto, 'createHash');
+    const hashes = spy(crypto, 'hash');
     syncBuiltinESMExports();
     try {
       await site.visitor().get('/read', { headers: { cookie: 'wsession=forged' } });

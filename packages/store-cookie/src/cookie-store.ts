@@ -14,7 +14,7 @@ import {
   type StoreOptions,
   type Updated,
 } from 'koa-wsession';
-import { Recent } from './recent.js';
+import { type Opened, Recent } from './recent.js';
 import { Revoked } from './revoked.js';
 import { MAX_TOKEN_LENGTH, Sealer } from './seal.js';
 import { deriveMasterKeys, type Secret } from './secrets.js';
@@ -65,7 +65,8 @@ export class CookieStore implements Store {
   }
 
   create(address: string, record: SessionRecord, call: Call): Created {
-    return { outcome: 'created', token: this.#seal(address, record, call) };
+    const own = { ...record, entries: new Map(record.entries) };
+    return { outcome: 'created', token: this.#seal(address, own, call) };
   }
 
   /** Changes what the token holds, which is not what another request may have been given meanwhile. */
@@ -91,18 +92,17 @@ export class CookieStore implements Store {
     return opened.record;
   }
 
-  #seal(address: string, record: SessionRecord, { name }: Call): string {
-    const text = packRecord(address, record);
-    const token = this.#sealer.seal(name, text);
+  #seal(owner: string, record: SessionRecord, { name }: Call): string {
+    const token = this.#sealer.seal(name, packRecord(owner, record));
     // A larger one is refused by the core, and by `open` if it should ever come back.
-    if (token.length <= MAX_TOKEN_LENGTH) this.#recent.set(name, token, text);
+    if (token.length <= MAX_TOKEN_LENGTH) this.#recent.set(token, { name, owner, record });
     this.#latest = Math.max(this.#latest, record.expiresAt);
     return token;
   }
 
   /** What a token holds, if it counts at this moment: whether it expired or ended is asked each time. */
-  #open(token: string, { name }: Call): { owner: string; record: SessionRecord } | None {
-    const opened = openRecord(this.#read(name, token) ?? '');
+  #open(token: string, { name }: Call): Opened | None {
+    const opened = this.#recent.get(name, token) ?? this.#unseal(name, token);
     if (!opened) return 'seal';
     const { owner, record } = opened;
     if (!(Date.now() < record.expiresAt)) return 'expired';
@@ -111,11 +111,11 @@ export class CookieStore implements Store {
     return opened;
   }
 
-  #read(name: string, token: string): string | undefined {
-    const known = this.#recent.get(name, token);
-    if (known !== undefined) return known;
-    const text = this.#sealer.open(name, token);
-    if (text !== undefined) this.#recent.set(name, token, text);
-    return text;
+  #unseal(name: string, token: string): Opened | undefined {
+    const found = openRecord(this.#sealer.open(name, token) ?? '');
+    if (!found) return undefined;
+    const opened = { name, ...found };
+    this.#recent.set(token, opened);
+    return opened;
   }
 }

@@ -1,4 +1,6 @@
-/** Characters of the tokens in one half. With their texts, and for small sessions, both halves take 3 MB. */
+import type { SessionRecord } from 'koa-wsession';
+
+/** Characters of the tokens in one half. With what they hold, and for small sessions, both halves take 4 MB. */
 const HALF_SIZE = 2 ** 19;
 
 /**
@@ -6,35 +8,38 @@ const HALF_SIZE = 2 ** 19;
  * request that writes not twice. (Measured over HTTP, that is a quarter of what a session costs.)
  *
  * It has two halves: what is used gets into the young one; when that is full, it becomes the old one, and what nobody
- * used meanwhile goes. Its texts nobody can change. Whether they still count is for others to say.
+ * used meanwhile goes. Whether they still count is for others to say.
  */
 export class Recent {
   #young: Map<string, Opened> = new Map();
   #old: Map<string, Opened> = new Map();
   #size = 0;
 
-  get(name: string, token: string): string | undefined {
+  get(name: string, token: string): Opened | undefined {
     const young = this.#young.get(token);
     const found = young ?? this.#old.get(token);
     if (found?.name !== name) return undefined; // a token counts under one name only
-    if (!young) this.set(name, token, found.text);
-    return found.text;
+    if (!young) this.set(token, found);
+    return found;
   }
 
-  set(name: string, token: string, text: string): void {
+  set(token: string, opened: Opened): void {
     if (this.#size >= HALF_SIZE) {
       this.#old = this.#young;
       this.#young = new Map();
       this.#size = 0;
     }
     // A copy: a token cut out of a request's header keeps all of the header in memory.
-    this.#young.set(Buffer.from(token, 'latin1').toString('latin1'), { name, text });
+    this.#young.set(Buffer.from(token, 'latin1').toString('latin1'), opened);
     this.#size += token.length;
   }
 }
 
-interface Opened {
+/** What a token holds. It is shared by all requests that bring it, and nobody changes it. */
+export interface Opened {
   /** The session's name under which the token opens. */
   readonly name: string;
-  readonly text: string;
+  /** The session's address. */
+  readonly owner: string;
+  readonly record: SessionRecord;
 }

@@ -39,7 +39,8 @@ const collect = process.env.SOAK === '1' ? global.gc : undefined;
         for (let i = 0; i < 2 ** 19 / length / 8; i++) {
           const header = `${'x'.repeat(8000)}${newAddress()}${'y'.repeat(length)}`;
           const text = Buffer.from(`日${'t'.repeat(length * 0.7)}`).toString();
-          recent.set('wsession', header.slice(8000, 8000 + length), text);
+          const record = { entries: new Map([['key', text]]), createdAt: Date.now(), expiresAt: Date.now() };
+          recent.set(header.slice(8000, 8000 + length), { name: 'wsession', owner: newAddress(), record });
         }
         largest = Math.max(largest, heap() - before);
       }

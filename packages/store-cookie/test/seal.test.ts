@@ -19,7 +19,8 @@ import {
 
 describe('a token', () => {
   const known = JSON.parse(readFileSync(new URL('../test/fixtures/known.json', import.meta.url), 'utf8'));
-  const sealer = new Sealer([createSecretKey(masterKeyOf(SECRET))]);
+  const masterKey = createSecretKey(masterKeyOf(SECRET));
+  const sealer = new Sealer([masterKey]);
 
   it('that was sealed once opens for ever', () => {
     const store = makeStore(known.secret);
@@ -57,16 +58,30 @@ describe('a token', () => {
     }
   });
 
-  it('is another one each time, with other random bytes in both halves', () => {
-    const seen = new Set<string>();
+  it('is another one each time, with a nonce of its own', () => {
+    const [keys, nonces, rest] = [new Set<string>(), new Set<string>(), new Set<string>()];
     for (let i = 0; i < 500; i++) {
       const bytes = Buffer.from(sealer.seal('wsession', 'the same'), 'base64url');
-      seen
-        .add(bytes.toString('hex', 1, 13))
-        .add(bytes.toString('hex', 13, 25))
-        .add(bytes.toString('hex', 25));
+      keys.add(bytes.toString('hex', 1, 13));
+      nonces.add(bytes.toString('hex', 13, 25));
+      rest.add(bytes.toString('hex', 25));
     }
-    expect(seen.size).to.equal(1500);
+    expect([keys.size, nonces.size, rest.size]).to.deep.equal([1, 500, 500]);
+  });
+
+  it('has a message key of its process: two sealers of one secret share none', () => {
+    const halves = Array.from({ length: 20 }, () => {
+      const token = new Sealer([masterKey]).seal('wsession', 'the same');
+      return Buffer.from(token, 'base64url').toString('hex', 1, 13);
+    });
+    expect(new Set(halves).size).to.equal(20);
+  });
+
+  it('has another message key after so many tokens', () => {
+    const one = new Sealer([masterKey], 3);
+    const halves = Array.from({ length: 9 }, () => one.seal('wsession', 'text').slice(1, 17));
+    expect(new Set(halves.slice(0, 3)).size).to.equal(1);
+    expect(new Set(halves).size).to.equal(3);
   });
 
   it('of another version does not open, even where all else is right', () => {

@@ -102,6 +102,17 @@ export function describeContract({ describe, it, afterEach }: TestRunner, subjec
       assertSame(await loaded(store, await put(store, record)), record);
     });
 
+    it('answers what is there at that moment: a record that was answered never changes', async () => {
+      const store = await make();
+      const before = recordOf({ keep: '1', change: '2', drop: '3' });
+      const key = await put(store, before);
+      const answered = await loaded(store, key);
+      const next = await change(store, key, { set: { change: '4', add: '5' }, delete: ['drop'] });
+      assertSame(answered, before);
+      await store.destroy(next, call());
+      assertSame(answered, before);
+    });
+
     it('answers the same to another store on the same storage', async () => {
       const [one, other] = [await make(), subject.separate ? undefined : await make()];
       const record = recordOf({ a: '1' });
