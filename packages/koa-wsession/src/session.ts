@@ -27,10 +27,8 @@ const TEXTS: ReadonlyMap<string | symbol, string> = new Map([
 
 /** The session object of a lifecycle: a plain object to look at, without a prototype, so that every key is data. */
 export function exposeSession(lifecycle: Lifecycle): Session {
-  const target = Object.create(null);
-  const exposed = new Proxy(target, new SessionHandler(lifecycle)) as Session;
-  target[inspect.custom] = () => ({ ...exposed }); // inspect looks at the target, past the traps
-  return exposed;
+  const handler = new SessionHandler(lifecycle);
+  return new Proxy(handler, handler) as object as Session;
 }
 
 /** What the handler answers with its lifecycle: the session's way back, of which nothing is to be seen. */
@@ -63,7 +61,8 @@ function isPlainObject(value: unknown): value is object {
   return prototype === Object.prototype || prototype === null;
 }
 
-class SessionHandler implements ProxyHandler<object> {
+/** Handler and target in one, of which nothing shows but to `inspect`, which looks at the target, past the traps. */
+class SessionHandler implements ProxyHandler<SessionHandler> {
   readonly #lifecycle: Lifecycle;
   #methods: SessionMethods | undefined;
 
@@ -71,15 +70,28 @@ class SessionHandler implements ProxyHandler<object> {
     this.#lifecycle = lifecycle;
   }
 
-  get(target: object, key: string | symbol): unknown {
-    if (typeof key === 'symbol') return key === LIFECYCLE ? this.#lifecycle : Reflect.get(target, key);
+  get [LIFECYCLE](): Lifecycle {
+    return this.#lifecycle;
+  }
+
+  /** Called on the session, or with `showProxy` on the handler itself. */
+  [inspect.custom](): object {
+    return { ...exposeSession(this[LIFECYCLE]) };
+  }
+
+  getPrototypeOf(): null {
+    return null;
+  }
+
+  get(_target: object, key: string | symbol): unknown {
+    if (typeof key === 'symbol') return key === LIFECYCLE ? this.#lifecycle : undefined;
     return MEMBERS.has(key)
       ? this.#member(key as keyof SessionMembers)
       : this.#lifecycle.entries.get(toEntryKey(key));
   }
 
-  has(target: object, key: string | symbol): boolean {
-    if (typeof key === 'symbol') return Reflect.has(target, key);
+  has(_target: object, key: string | symbol): boolean {
+    if (typeof key === 'symbol') return false;
     return MEMBERS.has(key) || this.#lifecycle.entries.has(toEntryKey(key));
   }
 
