@@ -114,8 +114,33 @@ export async function makeFolder(path: string, flush: boolean): Promise<void> {
   for (let made = path; made.length >= first.length; made = dirname(made)) await flushFolder(dirname(made));
 }
 
-/** Waits until the disk has the names in a folder, too: only then does a renamed or removed file stay so. */
-async function flushFolder(path: string): Promise<void> {
+/** The flushes of folders that are at work, and those that begin when these are done. */
+const running: Map<string, Promise<void>> = new Map();
+const waiting: Map<string, Promise<void>> = new Map();
+
+/**
+ * Waits until the disk has the names in a folder, too: only then does a renamed or removed file stay so. One flush does
+ * it for all that came before it began.
+ */
+function flushFolder(path: string): Promise<void> {
+  const next = waiting.get(path) ?? flushAfter(running.get(path), path);
+  waiting.set(path, next);
+  return next;
+}
+
+async function flushAfter(before: Promise<void> | undefined, path: string): Promise<void> {
+  await before?.catch(() => {}); // that concerns others
+  waiting.delete(path);
+  const flush = flushNow(path);
+  running.set(path, flush);
+  try {
+    await flush;
+  } finally {
+    if (running.get(path) === flush) running.delete(path);
+  }
+}
+
+async function flushNow(path: string): Promise<void> {
   if (process.platform === 'win32') return; // has no call for it
   const folder = await open(path, fs.constants.O_RDONLY);
   try {
