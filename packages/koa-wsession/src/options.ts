@@ -59,6 +59,7 @@ export interface SessionOptions {
   adopt?: Adopt;
 }
 
+/** One way for tokens to travel. */
 export type TransportOption = 'cookie' | Transport;
 
 /**

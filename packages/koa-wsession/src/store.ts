@@ -50,7 +50,7 @@ export interface Store {
    * With `expect`, it changes nothing and answers `conflict` with the key's value as it is, unless that key holds
    * exactly the expected value (`undefined`: isn't there).
    *
-   * A store that can't merge (see {@link Capabilities.merges}) applies the changes to what the token holds.
+   * A store that can't merge (`capabilities.merges`) applies the changes to what the token holds.
    * A sealing store answers the new token.
    */
   update(key: string, changes: Changes, call: Call): Awaitable<Updated>;
@@ -105,6 +105,7 @@ export interface Call {
   readonly deadline: number;
 }
 
+/** What a store keeps of a session. */
 export interface SessionRecord {
   readonly entries: Entries;
   readonly createdAt: number;
@@ -117,6 +118,7 @@ export type None = undefined | 'expired' | 'corrupt' | 'seal';
 /** Encoded values by top-level key, in no particular order. */
 export type Entries = ReadonlyMap<string, string>;
 
+/** What `update` merges: these entries set, those keys deleted, this expiry; with `expect`, only if that is so. */
 export interface Changes {
   readonly set: Entries;
   readonly delete: readonly string[];
@@ -124,13 +126,16 @@ export interface Changes {
   readonly expect?: { readonly key: string; readonly value: string | undefined };
 }
 
+/** What `create` answers; with `token` where the store seals. */
 export type Created =
   | { readonly outcome: 'created'; readonly token?: string }
   | { readonly outcome: 'exists' };
 
+/** What `update` answers. `conflict`: not what was expected, and `actual` is there instead. */
 export type Updated =
   | { readonly outcome: 'updated'; readonly token?: string }
   | { readonly outcome: 'gone' }
   | { readonly outcome: 'conflict'; readonly actual: string | undefined };
 
+/** At once or later: a store in memory needs no promises. */
 export type Awaitable<T> = T | Promise<T>;
