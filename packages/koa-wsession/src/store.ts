@@ -77,6 +77,7 @@ export interface Store {
 export interface OwnerIndex {
   /** Names a session as this owner's until an instant, at which the entry may go. Added again, it gets the later one. */
   add(owner: string, key: string, until: number, call: Call): Awaitable<void>;
+  /** Forgets a session of this owner's; where it isn't named, it does nothing. */
   remove(owner: string, key: string, call: Call): Awaitable<void>;
   /** The keys of the owner's sessions, in no particular order. */
   keys(owner: string, call: Call): Awaitable<readonly string[]>;
