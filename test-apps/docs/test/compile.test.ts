@@ -22,18 +22,31 @@ describe('The code in the documents', () => {
   });
 });
 
-/** The errors of all blocks, as `path:line: message`, compiled together with what the prelude declares. */
+/**
+ * The errors of all blocks, as `path:line: message`, compiled together with what the prelude declares. What a block
+ * exports is at hand in those below it.
+ */
 function compile(documents: readonly Document[]): string[] {
   const sources = new Map<string, { path: string; block: Block }>();
   // Beside its document, so that a block finds what a file there would find.
-  for (const { path, blocks } of documents)
-    for (const block of blocks.filter(isCode))
-      sources.set(`${ROOT}${path}.${block.line}.m${block.language}`, { path, block });
+  for (const { path, blocks } of documents) {
+    const exported = new Map<string, string>();
+    for (const block of blocks.filter(isCode)) {
+      const file = `${ROOT}${path}.${block.line}.m${block.language}`;
+      const imports = Array.from(exported, ([name, from]) =>
+        block.code.includes(name) ? `import { ${name} } from '${from}';` : '',
+      );
+      sources.set(file, { path, block: { ...block, code: block.code + imports.join('') } });
+      for (const [, name = ''] of block.code.matchAll(/^export (?:async )?\w+ (\w+)/gm))
+        exported.set(name, file.replace(/ts$/, 'js'));
+    }
+  }
 
   const options: ts.CompilerOptions = {
     ...{ target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.NodeNext, types: ['node', 'mocha'] },
     ...{ strict: true, useUnknownInCatchVariables: false, skipLibCheck: true },
     ...{ allowJs: true, checkJs: true, noEmit: true },
+    paths: { redis: [`${ROOT}node_modules/redis6`] }, // installed under a name with its version
   };
   const host = ts.createCompilerHost(options);
   const { fileExists, readFile, getSourceFile } = host;
