@@ -46,7 +46,7 @@ function compile(documents: readonly Document[]): string[] {
     ...{ target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.NodeNext, types: ['node', 'mocha'] },
     ...{ strict: true, useUnknownInCatchVariables: false, skipLibCheck: true },
     ...{ allowJs: true, checkJs: true, noEmit: true },
-    paths: { redis: [`${ROOT}node_modules/redis6`] }, // installed under a name with its version
+    paths: { redis: [`${ROOT}node_modules/redis6/dist/index.d.ts`] }, // installed under a name with its version
   };
   const host = ts.createCompilerHost(options);
   const { fileExists, readFile, getSourceFile } = host;
