@@ -17,7 +17,7 @@ export type SessionErrorCode =
   | 'WSESSION_TWICE'
   | 'WSESSION_ORDER';
 
-/** An option that can't be used, refused at construction: names the option, what it got and what it takes. */
+/** An option or an argument that can't be used: says what it got and what it takes. Options are checked when the app starts. */
 export class OptionError extends TypeError {
   readonly code: SessionErrorCode = 'WSESSION_OPTION';
   override readonly name: string = 'OptionError';
@@ -73,7 +73,7 @@ export class SessionError extends Error {
   }
 }
 
-/** The session was destroyed, regenerated or expired while this request was at work: nothing of it was stored (409). */
+/** The session was destroyed, regenerated or expired while this request was at work: nothing of it was stored. */
 export class GoneError extends SessionError {
   constructor() {
     super(
@@ -84,7 +84,7 @@ export class GoneError extends SessionError {
   }
 }
 
-/** The store failed or didn't answer in time (503). `cause` is the store's own error. */
+/** The store failed or didn't answer in time. `cause` is the store's own error. */
 export class UnavailableError extends SessionError {
   constructor(problem: string, cause?: unknown) {
     super(
@@ -108,7 +108,10 @@ export class InsecureError extends SessionError {
   }
 }
 
-/** The token is larger than browsers keep in a cookie (they'd drop it without a word), so it isn't sent. */
+/**
+ * The token is larger than browsers keep in a cookie (they'd drop it without a word), so it isn't sent. `bytes` says how
+ * large, `largest` which keys are.
+ */
 export class CookieSizeError extends SessionError {
   /** Bytes of the token; with a cookie's name, where it is one. */
   readonly bytes: number;
@@ -134,7 +137,10 @@ export class CookieSizeError extends SessionError {
   }
 }
 
-/** A change after the response's headers went out: it could not be stored any more. */
+/**
+ * A change after the response's headers went out: it could not be stored any more. `keys` says which. As the request is
+ * answered by then, it is an `error` event of the app.
+ */
 export class LateError extends SessionError {
   /** The session's keys whose change is lost. */
   readonly keys: readonly string[];

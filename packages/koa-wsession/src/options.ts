@@ -22,19 +22,19 @@ export interface StoreOptions {
 /** What `session(store, options)` takes. */
 export interface SessionOptions {
   /**
-   * The cookie's name. Default `wsession`. A session counts only under the name it was issued for.
+   * The cookie's name. Default `'wsession'`. A session counts only under the name it was issued for.
    * The prefixes `__Host-` and `__Secure-` are checked against their rules (RFC 6265bis, 4.1.3).
    */
   name?: string;
-  /** The cookie's Path attribute. Default `/`. */
+  /** The cookie's Path attribute. Default `'/'`. */
   path?: string;
-  /** The cookie's SameSite attribute. Default `lax`; `none` needs a `secure` store. */
+  /** The cookie's SameSite attribute: `'strict'`, `'lax'` or `'none'`, which needs a `secure` store. Default `'lax'`. */
   sameSite?: 'strict' | 'lax' | 'none';
   /** Keeps the cookie from the page's scripts. Default `true`. */
   httpOnly?: boolean;
-  /** The cookie's Partitioned attribute (CHIPS). Default `false`; needs a `secure` store. */
+  /** The cookie's Partitioned attribute (CHIPS), which needs a `secure` store. Default `false`. */
   partitioned?: boolean;
-  /** The cookie's Priority attribute, which Chromium knows. Default: none. */
+  /** The cookie's Priority attribute, which Chromium knows: `'low'`, `'medium'` or `'high'`. Default: none. */
   priority?: 'low' | 'medium' | 'high';
   /**
    * Signs session ids: a list of secrets (HMAC-SHA256; the first signs, each verifies) or a Keygrip of your own.
@@ -43,7 +43,7 @@ export interface SessionOptions {
   keys?: Signer | readonly string[];
   /**
    * Resets the expiration on requests that only read, too: `true` on each, a number at most once in so many
-   * seconds. Default `false`: only a change resets it.
+   * seconds. Default `false`.
    */
   rolling?: boolean | number;
   /** Seconds after its creation at which a session ends, whatever happens in it. Default: none. */
@@ -59,6 +59,7 @@ export interface SessionOptions {
   adopt?: Adopt;
 }
 
+/** One way for tokens to travel. */
 export type TransportOption = 'cookie' | Transport;
 
 /**

@@ -25,7 +25,9 @@ export interface OwnedSession {
 
 /** Which of an owner's sessions `revoke` ends: all but one, or only one. */
 export interface RevokeOptions {
+  /** All but this one, such as `ctx.session`. */
   readonly except?: Session;
+  /** Only the one with this `ref`. */
   readonly only?: string;
 }
 

@@ -50,7 +50,7 @@ export interface Store {
    * With `expect`, it changes nothing and answers `conflict` with the key's value as it is, unless that key holds
    * exactly the expected value (`undefined`: isn't there).
    *
-   * A store that can't merge (see {@link Capabilities.merges}) applies the changes to what the token holds.
+   * A store that can't merge (`capabilities.merges`) applies the changes to what the token holds.
    * A sealing store answers the new token.
    */
   update(key: string, changes: Changes, call: Call): Awaitable<Updated>;
@@ -77,6 +77,7 @@ export interface Store {
 export interface OwnerIndex {
   /** Names a session as this owner's until an instant, at which the entry may go. Added again, it gets the later one. */
   add(owner: string, key: string, until: number, call: Call): Awaitable<void>;
+  /** Forgets a session of this owner's; where it isn't named, it does nothing. */
   remove(owner: string, key: string, call: Call): Awaitable<void>;
   /** The keys of the owner's sessions, in no particular order. */
   keys(owner: string, call: Call): Awaitable<readonly string[]>;
@@ -105,7 +106,7 @@ export interface Call {
   readonly deadline: number;
 }
 
-/** As it was at one moment: neither the store nor the core changes one that it gave to the other. */
+/** What a store keeps of a session, at one moment: neither the store nor the core changes one that it gave to the other. */
 export interface SessionRecord {
   readonly entries: Entries;
   readonly createdAt: number;
@@ -118,6 +119,7 @@ export type None = undefined | 'expired' | 'corrupt' | 'seal';
 /** Encoded values by top-level key, in no particular order. */
 export type Entries = ReadonlyMap<string, string>;
 
+/** What `update` merges: these entries set, those keys deleted, this expiry; with `expect`, only if that is so. */
 export interface Changes {
   readonly set: Entries;
   readonly delete: readonly string[];
@@ -125,13 +127,16 @@ export interface Changes {
   readonly expect?: { readonly key: string; readonly value: string | undefined };
 }
 
+/** What `create` answers; with `token` where the store seals. */
 export type Created =
   | { readonly outcome: 'created'; readonly token?: string }
   | { readonly outcome: 'exists' };
 
+/** What `update` answers. `conflict`: not what was expected, and `actual` is there instead. */
 export type Updated =
   | { readonly outcome: 'updated'; readonly token?: string }
   | { readonly outcome: 'gone' }
   | { readonly outcome: 'conflict'; readonly actual: string | undefined };
 
+/** At once or later: a store in memory needs no promises. */
 export type Awaitable<T> = T | Promise<T>;

@@ -2,7 +2,9 @@ import { hash, randomBytes } from 'node:crypto';
 
 /** What a Keygrip does: signs with the first key, and verifies against each. */
 export interface Signer {
+  /** The signature, made with the first key. */
   sign(data: string): string;
+  /** Whether the signature is one of any of the keys. */
   verify(data: string, signature: string): boolean;
 }
 

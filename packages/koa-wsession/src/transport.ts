@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { check, isToken } from './check.js';
 
 /**
- * How a token travels between us and the visitor. A cookie is one way ({@link cookieTransport}, the default), a header
+ * How a token travels between us and the visitor. A cookie is one way (`'cookie'`, the default), a header
  * of one's own another ({@link headerTransport}, for apps that are no browser). It knows headers, and no session.
  */
 export interface Transport {

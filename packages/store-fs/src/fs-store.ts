@@ -24,13 +24,13 @@ import { Sweep } from './sweep.js';
 export interface FsStoreOptions extends StoreOptions {
   /**
    * The folder of the session files. Relative to the working directory at construction; made (mode 0700) when the
-   * first session is written, and again should it disappear. Default `./sessions`.
+   * first session is written, and again should it disappear. Default `'./sessions'`.
    */
   directory?: string;
   /**
    * A session's file name: `%s`, once, stands for its address, a hash. At most 100 of the characters
    * `A-Z a-z 0-9 _ . -`, not beginning with a dot and not ending in a dot, `.lock`, `.owner` or `.tmp`.
-   * Default `weppy_%s.sess`.
+   * Default `'weppy_%s.sess'`.
    */
   filenameTemplate?: string;
   /**

@@ -16,6 +16,7 @@ export interface NodeRedisLike {
   off(event: string, listener: () => void): unknown;
 }
 
+/** How node-redis takes a script's key and arguments. */
 export interface NodeRedisArguments {
   keys: string[];
   arguments: Array<string | Buffer>;

@@ -21,7 +21,7 @@ import { CREATE, DESTROY, LOAD, type Script, UPDATE } from './scripts.js';
 
 /** What `new RedisStore(redis, options)` takes. */
 export interface RedisStoreOptions extends StoreOptions {
-  /** Begins each key in Redis; behind it comes the session's address, 43 characters, or `owner:` and an owner's hash. Default `wppsess:`. */
+  /** Begins each key in Redis; behind it comes the session's address, 43 characters, or `owner:` and an owner's hash. Default `'wppsess:'`. */
   prefix?: string;
 }
 

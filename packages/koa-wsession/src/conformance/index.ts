@@ -6,8 +6,11 @@ import { describeSessions } from './sessions.js';
 
 /** The functions of your test runner: mocha's, or others with the same meaning. */
 export interface TestRunner {
+  /** Groups tests. */
   describe(title: string, body: () => void): unknown;
+  /** A test. */
   it(title: string, body: () => Promise<void> | void): unknown;
+  /** After each test of the group. */
   afterEach(body: () => Promise<void> | void): unknown;
 }
 
@@ -25,8 +28,9 @@ export interface Subject {
   readonly owners?: false;
   /** Damages the record under this key (may be asynchronous, as the next two), so that it is there and can't be read. Not for a store that seals. */
   corrupt?(key: string): unknown;
-  /** Makes the storage fail, and work again. */
+  /** Makes the storage fail. */
   breakIt?(): unknown;
+  /** Makes it work again. */
   mendIt?(): unknown;
 }
 

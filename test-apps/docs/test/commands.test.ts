@@ -1,0 +1,39 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { ROOT, readDocuments } from 'docs/markdown';
+
+const documents = readDocuments();
+
+describe('The commands in the documents', () => {
+  const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+  const isKnown = (command: string): boolean => {
+    const [program, verb, name = ''] = command.split(' ');
+    if (program === 'node') return documents.some(({ text }) => text.includes(`// ${verb}\n`));
+    if (program === 'npx')
+      return (
+        existsSync(`${ROOT}node_modules/.bin/${verb}`) && (!name.includes('/') || existsSync(ROOT + name))
+      );
+    if (program !== 'npm') return false;
+    if (verb === 'run') return name in scripts;
+    if (verb === 'install') return command.split(' ').slice(2).every(isInstalled);
+    return verb === 'ci' || verb === 'cit' || (verb as string) in scripts;
+  };
+
+  for (const { path, blocks, prose } of documents) {
+    const quoted = Array.from(
+      prose.matchAll(/`((?:\w+=\S+ )?np[mx] [^`]+)`/g),
+      ([, command]) => command as string,
+    );
+    const shown = blocks.flatMap(({ language, code }) => (language === 'sh' ? code.trim().split('\n') : []));
+    const commands = [...quoted, ...shown]
+      .flatMap((line) => line.replace(/\s*#.*/, '').split(' && '))
+      .map((command) => command.replace(/^\w+=(\$\(.*?\)|\S*) /, ''));
+    if (commands.length > 0)
+      it(`are there: ${path}`, () =>
+        expect(commands.filter((command) => !isKnown(command))).to.deep.equal([]));
+  }
+});
+
+function isInstalled(name: string): boolean {
+  return name.startsWith('-') || name === '…' || existsSync(`${ROOT}node_modules/${name}/package.json`);
+}
