@@ -32,12 +32,12 @@ describe('the guide to tracing', () => {
     place = '',
   ): Promise<{ ada: Client; spans(): Promise<Span[]>; metrics(): Promise<string[]> }> {
     const app = spawn(process.execPath, [APP, store, place], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const exited = once(app, 'exit');
     endings.push(() => {
-      const exited = once(app, 'exit');
       app.kill('SIGKILL');
       return exited;
     });
-    const [port] = await once(createInterface(app.stdout), 'line');
+    const { value: port } = await createInterface(app.stdout)[Symbol.asyncIterator]().next();
     const url = `http://127.0.0.1:${port}`;
     return {
       ada: new Client(url),
