@@ -176,6 +176,14 @@ describe('moving in', () => {
         expect(errors).to.deep.equal([]);
       });
 
+      it('several requests at once are all logged in, and so is the next', async () => {
+        const ada = moveIn(await login());
+        const answers = await Promise.all(Array.from({ length: 5 }, () => ada.get('/')));
+        expect(answers.map((answer) => answer.json().user)).to.deep.equal(Array(5).fill('ada'));
+        expect((await ada.get('/')).json().user).to.equal('ada');
+        expect(asked).to.equal(5);
+      });
+
       it('a forged cookie is nobody', async () => {
         const { jar } = await login();
         for (const [cookie, value] of jar) {
