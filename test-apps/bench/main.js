@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util';
+import { compareBehaviour, writeComparison } from './src/behaviour.js';
 import { leaveTheServersTheirCore, pinned } from './src/children.js';
 import { countRequests } from './src/counts.js';
 import { profile } from './src/profile.js';
@@ -17,6 +18,7 @@ Modes
   --counts           bytes, Redis commands and system calls a request
   --scale            cost and bytes with many sessions, in redis and fs
   --profile          where the CPU time goes: for one system and one work
+  --behaviour        what is lost, comes back or fails: of all systems with sessions
 
 Options
   --quick            a few minutes instead of an hour; only for orientation
@@ -24,6 +26,7 @@ Options
   --works a,b        only these: ${WORKS.map(({ id }) => id).join(', ')}
   --sessions n,n     how many, for --scale (default 100,10000,1000000)
   --write            write docs/performance.md in any case; without it, only a whole run does
+                     (with --behaviour: write docs/comparison.md)
   --help
 `;
 
@@ -32,6 +35,7 @@ const { values: flags } = parseArgs({
     counts: { type: 'boolean' },
     scale: { type: 'boolean' },
     profile: { type: 'boolean' },
+    behaviour: { type: 'boolean' },
     quick: { type: 'boolean' },
     systems: { type: 'string' },
     works: { type: 'string' },
@@ -49,7 +53,15 @@ const progress = (text) => console.error(text);
 if (flags.help) {
   console.log(HELP);
 } else {
-  const mode = flags.counts ? counts : flags.scale ? scale : flags.profile ? profileOne : ratios;
+  const mode = flags.counts
+    ? counts
+    : flags.scale
+      ? scale
+      : flags.profile
+        ? profileOne
+        : flags.behaviour
+          ? behaviour
+          : ratios;
   await mode({ systems: pick(SYSTEMS, flags.systems), works: pick(WORKS, flags.works) });
 }
 
@@ -95,6 +107,14 @@ async function profileOne({ systems: [system], works: [work] }) {
   if (!flags.systems || !flags.works) throw new Error('--profile needs --systems and --works, one each.');
   leaveTheServersTheirCore();
   console.log(await profile(system, work));
+}
+
+async function behaviour({ systems }) {
+  const tables = await compareBehaviour(systems, progress);
+  console.log(tables);
+  if (!flags.write) return;
+  await writeComparison(tables);
+  console.error('Written to docs/comparison.md.');
 }
 
 /** The page is for runs over everything; one with failures is none. */

@@ -6,7 +6,7 @@ export async function withRedis(use) {
   const server = await startRedis();
   const client = new Redis(server.port);
   try {
-    return await use({ port: server.port, client });
+    return await use({ port: server.port, client, server });
   } finally {
     client.disconnect();
     await server.stop();

@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto';
+import { createServer } from 'node:http';
+import { promisify } from 'node:util';
+import secureSession from '@fastify/secure-session';
+import { CookieStore } from '@koa-wsession/store-cookie';
+import { FsStore } from '@koa-wsession/store-fs';
+import { RedisStore } from '@koa-wsession/store-redis';
+import { RedisStore as ConnectRedis } from 'connect-redis';
+import cookieSession from 'cookie-session';
+import express from 'express';
+import expressSession from 'express-session';
+import createFastify from 'fastify';
+import { Redis } from 'ioredis';
+import { getIronSession } from 'iron-session';
+import Koa from 'koa';
+import genericSession from 'koa-generic-session';
+import createKoaRedis from 'koa-redis';
+import { createSession } from 'koa-session';
+import minimalSession from 'koa-session-minimal';
+import { session } from 'koa-wsession';
+import { MemoryStore } from 'koa-wsession/memory';
+import { createClient } from 'redis';
+import createFileStore from 'session-file-store';
+import { handle } from '../behaviour/handlers.js';
+
+/**
+ * The apps for `--behaviour`: each system as its README sets it up, with no options but those that it must have, and
+ * `of` says which.
+ *
+ * @param {{ of: string, secret: string, redisPort: number, directory: string }} context
+ */
+export function create({ of, ...context }) {
+  return apps[of](context);
+}
+
+const apps = {
+  cookie: ({ secret }) => ours(new CookieStore(secret)),
+  fs: ({ directory }) => ours(new FsStore({ directory })),
+  redis: ({ redisPort }) => ours(new RedisStore(quiet(new Redis(redisPort)))),
+  memory: () => ours(new MemoryStore()),
+
+  'koa-session': ({ secret }) => onKoa((app) => createSession(app), secret),
+  'koa-session-redis': ({ secret, redisPort }) =>
+    onKoa((app) => createSession({ store: createKoaRedis({ port: redisPort }) }, app), secret),
+  'koa-generic-session': ({ secret, redisPort }) =>
+    onKoa(() => genericSession({ store: createKoaRedis({ port: redisPort }) }), secret),
+  'koa-session-minimal': () => onKoa(() => minimalSession()),
+
+  'express-session-redis': async ({ secret, redisPort }) => {
+    const client = quiet(createClient({ url: `redis://127.0.0.1:${redisPort}` }));
+    await client.connect();
+    return onExpress(
+      expressSession({
+        store: new ConnectRedis({ client }),
+        resave: false,
+        saveUninitialized: false,
+        secret,
+      }),
+    );
+  },
+  'session-file-store': ({ secret, directory }) => {
+    const FileStore = createFileStore(expressSession);
+    const store = new FileStore({ path: directory, logFn: () => {} });
+    return onExpress(expressSession({ store, resave: false, saveUninitialized: false, secret }));
+  },
+  'cookie-session': ({ secret }) => onExpress(cookieSession({ keys: [secret] })),
+
+  'iron-session': ({ secret }) => {
+    const options = { password: secret, cookieName: 'iron', cookieOptions: { secure: false } };
+    const app = new Koa();
+    app.silent = true;
+    app.use(async (ctx) => {
+      const opened = ctx.path === '/untouched' ? undefined : await getIronSession(ctx.req, ctx.res, options);
+      ctx.body = await handle(ctx.path, {
+        session: opened,
+        end: () => opened.destroy(),
+        save: () => opened.save(),
+      });
+    });
+    return createServer(app.callback());
+  },
+
+  'fastify-secure-session': async ({ secret }) => {
+    const key = createHash('sha256').update(secret).digest();
+    const app = createFastify();
+    app.register(secureSession, { key, cookie: { path: '/' } });
+    app.get('*', (request) =>
+      handle(request.url, {
+        get session() {
+          return propertiesOf(request.session);
+        },
+        end: () => request.session.delete(),
+      }),
+    );
+    await app.ready();
+    return app.server;
+  },
+};
+
+/** A client's `error` events have to be listened to; that Redis is down shows in the answers. */
+function quiet(client) {
+  return client.on('error', () => {});
+}
+
+function ours(store) {
+  return onKoa(
+    () => session(store),
+    undefined,
+    (ctx) => ctx.session.destroy(),
+  );
+}
+
+function onKoa(
+  use,
+  secret,
+  end = (ctx) => {
+    ctx.session = null;
+  },
+) {
+  const app = new Koa();
+  app.silent = true;
+  if (secret) app.keys = [secret];
+  app.use(use(app));
+  app.use(async (ctx) => {
+    ctx.body = await handle(ctx.path, {
+      get session() {
+        return ctx.session;
+      },
+      end: () => end(ctx),
+    });
+  });
+  return createServer(app.callback());
+}
+
+function onExpress(middleware) {
+  const app = express();
+  app.set('env', 'test'); // doesn't log errors
+  app.use(middleware);
+  app.use(async (request, response) => {
+    const body = await handle(request.path, {
+      get session() {
+        return request.session;
+      },
+      async end() {
+        if (request.session.destroy) await promisify(request.session.destroy).call(request.session);
+        else request.session = null;
+      },
+    });
+    response.send(body);
+  });
+  return createServer(app);
+}
+
+/** fastify-secure-session has `get` and `set`; its proxy for properties knows no `in` and no `Object.keys`. */
+function propertiesOf(secure) {
+  return new Proxy(
+    {},
+    {
+      get: (_, key) => secure.get(key),
+      set: (_, key, value) => {
+        secure.set(key, value);
+        return true;
+      },
+      has: (_, key) => key in secure.data(),
+      ownKeys: () => Object.keys(secure.data()),
+      getOwnPropertyDescriptor: (_, key) => Object.getOwnPropertyDescriptor(secure.data(), key),
+    },
+  );
+}

@@ -1,0 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+
+const ROOT = new URL('../../../', import.meta.url);
+const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
+
+describe('the guides', () => {
+  for (const page of ['docs/moving-in.md', 'docs/tracing.md']) {
+    it(`of ${page} show the code that is tested`, () => {
+      const text = read(page);
+      const shown = [...text.matchAll(/<!-- (\S+) -->\n```ts\n(.*?)```/gs)];
+      expect(shown.length).to.equal(text.match(/```ts/g)?.length);
+      for (const [, path = '', code] of shown) expect(code, path).to.equal(read(path));
+    });
+  }
+});
