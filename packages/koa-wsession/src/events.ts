@@ -94,13 +94,16 @@ export function trace<T>(
     asyncEnd.publish(message);
   };
   return start.runStores(message, () => {
+    let waits = false;
     try {
       const answer = operation();
+      waits = answer instanceof Promise;
       return answer instanceof Promise ? answer.catch(fail).finally(settle) : answer;
     } catch (problem) {
       return fail(problem);
     } finally {
       end.publish(message);
+      if (!waits) settle(); // so that one message is the last, whatever the store
     }
   });
 }

@@ -311,8 +311,7 @@ describe('the traces', () => {
   afterEach(tidyEvents);
 
   const steps = (heard: readonly Heard[]) => heard.map(([step]) => step);
-  const SYNC = (call: string) => [`${call}:start`, `${call}:end`];
-  const ASYNC = (call: string) => [...SYNC(call), `${call}:asyncStart`, `${call}:asyncEnd`];
+  const FRAME = (call: string) => [`${call}:start`, `${call}:end`, `${call}:asyncStart`, `${call}:asyncEnd`];
 
   it('frame each call to the store that answers at once', async () => {
     const site = await createSite({
@@ -326,15 +325,15 @@ describe('the traces', () => {
     const ada = site.visitor();
     const heard = listenToCalls();
     const ref = (await ada.get('/')).json();
-    expect(steps(heard.splice(0))).to.deep.equal(SYNC('save'));
+    expect(steps(heard.splice(0))).to.deep.equal(FRAME('save'));
     await ada.get('/');
-    expect(steps(heard)).to.deep.equal([...SYNC('load'), ...SYNC('save')]);
+    expect(steps(heard)).to.deep.equal([...FRAME('load'), ...FRAME('save')]);
     await ada.get('/end');
     expect(steps(heard)).to.deep.equal([
-      ...SYNC('load'),
-      ...SYNC('save'),
-      ...SYNC('load'),
-      ...SYNC('destroy'),
+      ...FRAME('load'),
+      ...FRAME('save'),
+      ...FRAME('load'),
+      ...FRAME('destroy'),
     ]);
     for (const [, message] of heard) expect(message).to.deep.equal({ name: 'wsession', session: ref });
   });
@@ -353,7 +352,7 @@ describe('the traces', () => {
       },
       { store: asStore(store), cookie: SOME_COOKIE },
     );
-    expect(steps(heard)).to.deep.equal([...ASYNC('load'), ...ASYNC('save'), ...ASYNC('destroy')]);
+    expect(steps(heard)).to.deep.equal([...FRAME('load'), ...FRAME('save'), ...FRAME('destroy')]);
   });
 
   it('tell of the error that the caller gets: thrown, rejected or too late', async () => {
@@ -362,7 +361,7 @@ describe('the traces', () => {
         () => {
           throw new Error('down');
         },
-        ['load:start', 'load:error', 'load:end'],
+        ['load:start', 'load:error', 'load:end', 'load:asyncStart', 'load:asyncEnd'],
       ],
       [
         () => Promise.reject(new Error('down')),

@@ -4,8 +4,8 @@ import type { SessionEvent } from 'koa-wsession';
 
 type Call = SessionEvent & { readonly error: Error };
 
-/** A span for each call to the store. `last`: its last message, `'end'` with MemoryStore and CookieStore. */
-export function traceSessions(last: 'end' | 'asyncEnd' = 'asyncEnd'): void {
+/** A span for each call to the store. */
+export function traceSessions(): void {
   const tracer = trace.getTracer('koa-wsession');
   for (const call of ['load', 'save', 'destroy']) {
     const spans = new WeakMap<Call, Span>();
@@ -19,6 +19,6 @@ export function traceSessions(last: 'end' | 'asyncEnd' = 'asyncEnd'): void {
     on('error', (message) => {
       spans.get(message)?.setStatus({ code: SpanStatusCode.ERROR, message: message.error.message });
     });
-    on(last, (message) => spans.get(message)?.end());
+    on('asyncEnd', (message) => spans.get(message)?.end());
   }
 }

@@ -34,7 +34,7 @@ trace.setGlobalTracerProvider(
   new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
 );
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
-traceSessions(store === 'memory' || store === 'cookie' ? 'end' : 'asyncEnd');
+traceSessions();
 countSessions();
 
 const app = new Koa();
