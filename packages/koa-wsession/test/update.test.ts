@@ -342,6 +342,19 @@ describe('update(key, change)', () => {
     expect((await ada.get('/get')).json()).to.deep.equal({ n: 1 });
   });
 
+  it('comes before a destroy() asked for after it', async () => {
+    const store = stubStore();
+    await inRequest(
+      async (ctx) => {
+        const { session } = ctx;
+        const steps = [session.update('n', increment), session.destroy()];
+        expect(await Promise.all(steps)).to.deep.equal([2, undefined]);
+      },
+      { store: asStore(store), cookie: SOME_COOKIE },
+    );
+    expect(store.update.calledBefore(store.destroy)).to.equal(true);
+  });
+
   it('holds the response back until it is done, awaited or not', async () => {
     const store = stubStore();
     const gate = new Gate<unknown>();
