@@ -127,6 +127,7 @@ describe('the index of owners', () => {
     expect(key).to.equal(address);
     expect(until - record.expiresAt).to.be.within(3_599_000, 3_601_000);
     expect(record.entries.get('\0listed')).to.equal(String(until));
+    expect(record.entries.get('\0updated')).to.match(/^\d{13}$/);
   });
 
   it('is told before an update that sets the owner', async () => {

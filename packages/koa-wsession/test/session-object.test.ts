@@ -67,6 +67,30 @@ describe('ctx.session', () => {
         expect(Object.keys(Object.getOwnPropertyDescriptors(session))).to.deep.equal(expected);
       }));
 
+    it('whose keys come in the order in which they were added', () =>
+      withSession((session) => {
+        Object.assign(session, { x: 1, y: 2 });
+        session.x = 3;
+        expect(Reflect.ownKeys(session)).to.deep.equal(['a', 'b', 'x', 'y']);
+        delete session.x;
+        expect(Reflect.ownKeys(session)).to.deep.equal(['a', 'b', 'y']);
+        session.x = 4;
+        expect(Reflect.ownKeys(session)).to.deep.equal(['a', 'b', 'y', 'x']);
+      }));
+
+    it('that holds only what was assigned once an entry turns out to be corrupt', async () => {
+      const store = stubStore();
+      store.load.callsFake(() => recordOf({ n: '{', m: '1' }));
+      await inRequest(
+        ({ session }) => {
+          session.a = 1;
+          expect([session.n, 'n' in session, { ...session }]).to.deep.equal([undefined, false, { a: 1 }]);
+        },
+        { store: asStore(store), cookie: SOME_COOKIE },
+      );
+      expect([...store.create.firstCall.args[1].entries]).to.deep.equal([['a', '1']]);
+    });
+
     it('that can be spread, copied, taken apart and written as JSON', () =>
       withSession((session) => {
         const expected = { a: 1, b: { c: 2 } };
@@ -276,7 +300,7 @@ describe('ctx.session', () => {
             () => Object.assign(session, { [key]: 1 }),
             () => session.flash(key, 'x'),
           ])
-            expect(attempt).to.throw(ValueError, /lone surrogate/);
+            expect(attempt).to.throw(ValueError, /^session has a key with a lone surrogate/);
           expect([session[key], key in session, session.flash(key)]).to.deep.equal([
             undefined,
             false,

@@ -37,12 +37,15 @@ describe('update(key, change)', () => {
         expect(await ctx.session.update('n', increment)).to.equal(2);
         expect(ctx.session.n).to.equal(2);
         expect(await ctx.session.update('added', increment)).to.equal(1);
+        delete ctx.session.never;
+        expect(await ctx.session.update('never', increment)).to.equal(1);
       },
       { store: asStore(store), cookie: SOME_COOKIE },
     );
     expect(requests(store)).to.deep.equal([
       { set: { n: '2' }, expect: { key: 'n', value: '1' } },
       { set: { added: '1' }, expect: { key: 'added', value: undefined } },
+      { set: { never: '1' }, expect: { key: 'never', value: undefined } },
     ]);
   });
 
