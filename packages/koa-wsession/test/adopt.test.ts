@@ -148,6 +148,7 @@ describe('adopt', () => {
     for (const [content, code] of [
       [[1], 'WSESSION_VALUE'],
       ['x', 'WSESSION_VALUE'],
+      [null, 'WSESSION_VALUE'],
       [{ save: 1 }, 'WSESSION_RESERVED'],
       [{ f: () => 1 }, 'WSESSION_VALUE'],
     ] as const) {

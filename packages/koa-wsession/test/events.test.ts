@@ -151,6 +151,14 @@ describe('the events', () => {
     ]);
   });
 
+  it('tell of no end that somebody else had brought about', async () => {
+    const heard = listenToEvents();
+    const store = stubStore();
+    store.destroy.returns(undefined);
+    await inRequest((ctx) => ctx.session.destroy(), { store: asStore(store), cookie: SOME_COOKIE });
+    expect([store.destroy.callCount, heard]).to.deep.equal([1, []]);
+  });
+
   it('tell of what is stored only', async () => {
     const heard = listenToEvents();
     const site = await createSite({

@@ -123,6 +123,19 @@ describe('expireIn(seconds)', () => {
     }
   });
 
+  it('that the store brings back corrupt makes the visitor an anonymous one', async () => {
+    const store = stubStore();
+    store.load.callsFake(() => recordOf({ n: '1', '\0expire': '{' }));
+    await inRequest(
+      (ctx) => {
+        expect([ctx.session.isNew, ctx.session.n]).to.deep.equal([true, undefined]);
+        ctx.session.a = 1;
+      },
+      { store: asStore(store), cookie: SOME_COOKIE },
+    );
+    expect([store.create.callCount, store.update.callCount]).to.deep.equal([1, 0]);
+  });
+
   it('is seen by what save() stores, and by what comes after it', async () => {
     const store = stubStore();
     await inRequest(

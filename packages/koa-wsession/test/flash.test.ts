@@ -186,6 +186,20 @@ describe('flash(key)', () => {
       expect(taken).to.deep.equal(['x', 'x']);
     });
 
+    it('and not where it had come away empty', async () => {
+      const { taken, ada, gate } = await withMessage();
+      const held = new Gate();
+      gate.wait = held.passed;
+      const first = ada.get('/take');
+      while (taken.length < 1) await new Promise(setImmediate);
+      expect((await ada.get('/bad')).status).to.equal(500);
+      gate.wait = undefined;
+      await ada.get('/take');
+      held.open();
+      expect((await first).status).to.equal(200);
+      expect(taken).to.deep.equal(['x', undefined, undefined]);
+    });
+
     it('and not by a request that ran beside one that could store it', async () => {
       const { taken, ada, gate } = await withMessage();
       const held = new Gate();

@@ -255,13 +255,15 @@ describe('a store that fails', () => {
 
   it('by answering garbage to a write is an error, without a cookie', async () => {
     for (const method of ['create', 'update'] as const) {
-      for (const answer of [undefined, null, Promise.resolve(undefined)]) {
+      for (const answer of [undefined, null, Promise.resolve(undefined), {}, { outcome: 'conflict' }]) {
         const store = stubStore();
         store[method].returns(answer);
         const [cookie, handler] = needs[method];
-        const { visitor } = await createSite({ '/': handler }, { store: asStore(store) });
+        const { visitor, errors } = await createSite({ '/': handler }, { store: asStore(store) });
         const { status, setCookie } = await visitor().get('/', { headers: { cookie } });
         expect([status >= 500, setCookie]).to.deep.equal([true, []]);
+        if (answer && 'outcome' in answer)
+          expect(errors[0]?.message).to.include(`: it answered ${method} with "conflict".`);
       }
     }
   });

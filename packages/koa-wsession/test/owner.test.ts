@@ -127,6 +127,7 @@ describe('the index of owners', () => {
     expect(key).to.equal(address);
     expect(until - record.expiresAt).to.be.within(3_599_000, 3_601_000);
     expect(record.entries.get('\0listed')).to.equal(String(until));
+    expect(record.entries.get('\0updated')).to.match(/^\d{13}$/);
   });
 
   it('is told before an update that sets the owner', async () => {
@@ -187,6 +188,19 @@ describe('the index of owners', () => {
     expect(calls(order.splice(0))).to.deep.equal(['destroy', 'remove']);
     await inRequest((ctx) => ctx.session.regenerate(), options);
     expect(calls(order.splice(0))).to.deep.equal(['add', 'create', 'destroy', 'remove']);
+  });
+
+  it('keeps an account of each id by itself, which is not carried over', async () => {
+    const entries = { '\0owner': '"ada"', '\0listed': String(Date.now() + 7_000_000), '\0updated': '1' };
+    for (const meanwhile of [{ '\0listed': String(Date.now() + 9_000_000) }, { '\0updated': '2' }]) {
+      const { store, order, all } = stubOwned(entries);
+      store.destroy.callsFake(() => {
+        order.push(['destroy']);
+        return recordOf({ ...entries, ...meanwhile });
+      });
+      await inRequest((ctx) => ctx.session.regenerate(), { store: all, cookie: SOME_COOKIE });
+      expect(calls(order)).to.deep.equal(['add', 'create', 'destroy', 'remove']);
+    }
   });
 
   it('is left alone by sessions without an owner', async () => {

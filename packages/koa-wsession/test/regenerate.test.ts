@@ -99,6 +99,20 @@ describe('regenerate()', () => {
     expect(removed).to.deep.equal(['dropped']);
   });
 
+  it('carries over that others only deleted', async () => {
+    const store = stubStore();
+    store.load.callsFake(() => recordOf({ kept: '1', dropped: '1' }));
+    store.destroy.callsFake(() => recordOf({ kept: '1' }));
+    await inRequest(
+      async (ctx) => {
+        await ctx.session.regenerate();
+        expect({ ...ctx.session }).to.deep.equal({ kept: 1 });
+      },
+      { store: asStore(store), cookie: SOME_COOKIE },
+    );
+    expect(store.update.args.map(([, { delete: removed }]) => removed)).to.deep.equal([['dropped']]);
+  });
+
   it('of a session without a record asks the store for nothing: it gets its id with its record', async () => {
     const store = stubStore();
     store.load.returns(undefined);

@@ -63,6 +63,29 @@ describe('rolling', () => {
     }
   });
 
+  it('adds nothing to what save() or regenerate() stored a moment before', async () => {
+    const moment: Handler = () => {
+      const start = Date.now();
+      while (Date.now() < start + 2); // as long as it takes for there to be something to gain
+    };
+    const save: Handler = async (ctx) => {
+      ctx.session.n = 2;
+      await ctx.session.save();
+      return moment(ctx);
+    };
+    const regenerate: Handler = async (ctx) => {
+      await ctx.session.regenerate();
+      return moment(ctx);
+    };
+    const { store: updated } = await visit(100, { rolling: true }, save);
+    expect(updated.update.callCount).to.equal(1);
+    const { store: regenerated } = await visit(100, { rolling: true }, regenerate);
+    expect([regenerated.create.callCount, regenerated.update.callCount]).to.deep.equal([1, 0]);
+    const created = stubStore();
+    await inRequest(save, { store: asStore(created), rolling: true });
+    expect([created.create.callCount, created.update.callCount]).to.deep.equal([1, 0]);
+  });
+
   it('makes no session for a visitor without one', async () => {
     const store = stubStore();
     await inRequest(read, { store: asStore(store), rolling: true });

@@ -37,12 +37,15 @@ describe('update(key, change)', () => {
         expect(await ctx.session.update('n', increment)).to.equal(2);
         expect(ctx.session.n).to.equal(2);
         expect(await ctx.session.update('added', increment)).to.equal(1);
+        delete ctx.session.never;
+        expect(await ctx.session.update('never', increment)).to.equal(1);
       },
       { store: asStore(store), cookie: SOME_COOKIE },
     );
     expect(requests(store)).to.deep.equal([
       { set: { n: '2' }, expect: { key: 'n', value: '1' } },
       { set: { added: '1' }, expect: { key: 'added', value: undefined } },
+      { set: { never: '1' }, expect: { key: 'never', value: undefined } },
     ]);
   });
 
@@ -340,6 +343,19 @@ describe('update(key, change)', () => {
     expect((await ada.get('/')).json()).to.equal(1);
     expect(order).to.deep.equal(['destroy', 'create']);
     expect((await ada.get('/get')).json()).to.deep.equal({ n: 1 });
+  });
+
+  it('comes before a destroy() asked for after it', async () => {
+    const store = stubStore();
+    await inRequest(
+      async (ctx) => {
+        const { session } = ctx;
+        const steps = [session.update('n', increment), session.destroy()];
+        expect(await Promise.all(steps)).to.deep.equal([2, undefined]);
+      },
+      { store: asStore(store), cookie: SOME_COOKIE },
+    );
+    expect(store.update.calledBefore(store.destroy)).to.equal(true);
   });
 
   it('holds the response back until it is done, awaited or not', async () => {

@@ -74,7 +74,8 @@ describe('What RedisStore keeps in Redis', () => {
     const [sha, ...args] = evalsha.lastCall.args;
     evalsha.restore();
     // A name may look like a pattern that matches anything.
-    for (const name of ['a-b-c-d-', '--------', '_-a-_-b-', 'abcdefgh']) {
+    const patterns = ['a-b-c-d-', '--------', '_-a-_-b-', 'abcdefgh'];
+    for (const name of [...patterns, ...Array.from({ length: 9 }, (_, i) => `number ${i}`)]) {
       for (const set of ['1', '2']) {
         const command = [...args.slice(0, 4), name, '', 0, '', 1, `:${name}`, set];
         expect(await redis.evalsha(sha as string, ...(command as [number, string]))).to.deep.equal([
@@ -124,6 +125,19 @@ describe('What RedisStore keeps in Redis', () => {
     const record = recordOf({ a: '1' }, 1e300);
     await store.create(key, record, call());
     expect(await store.load(key, call())).to.deep.equal(record);
+    await redis.hset(`wppsess:${key}`, 'expires', '1e+300'); // so others write it
+    expect(await store.load(key, call())).to.deep.equal(record);
+    const years = 10 * 365 * 24 * HOUR;
+    await store.update(key, changesOf({}, { expiresAt: Date.now() + years }), call());
+    expect(await ttl(key)).to.be.within(years - 1000, years);
+  });
+
+  it('takes no value for a field', async () => {
+    const key = address();
+    await store.create(key, recordOf({ a: '1', b: '2' }), call());
+    await store.update(key, changesOf({ a: ':b' }), call());
+    await store.update(key, changesOf({ c: ':b' }, { delete: ['a'] }), call());
+    expect(contentOf(await store.load(key, call()))).to.deep.equal({ b: '2', c: ':b' });
   });
 
   it('is as large as the session: 1,000 keys and 5 MB survive create, update and destroy', async () => {
@@ -145,6 +159,8 @@ describe('What RedisStore keeps in Redis', () => {
       'it has no expiry': (key) => redis.hdel(key, 'expires'),
       'its expiry is no number': (key) => redis.hset(key, 'expires', 'tomorrow'),
       'its expiry is a number for Lua alone': (key) => redis.hset(key, 'expires', '0xfffffffffffff'),
+      'its expiry is a number for Lua alone, whatever it ends in': (key) =>
+        redis.hset(key, 'expires', '0xfffffffffff0'),
       'its expiry is nothing': (key) => redis.hset(key, 'expires', ''),
       'its creation is missing': (key) => redis.hdel(key, 'created'),
       'its creation is no number': (key) => redis.hset(key, 'created', '1.2.3'),
