@@ -59,7 +59,7 @@ class Incarnation {
       this.entries.reset();
       if (this.unreadable) onUnreadable(this.unreadable.place.key);
     });
-    if (this.entries.has(EXPIRE_KEY)) this.entries.get(EXPIRE_KEY); // needed in any case, so it is read while nothing began
+    this.entries.get(EXPIRE_KEY); // needed in any case, so it is read while nothing began
   }
 }
 

@@ -26,9 +26,7 @@ export class TrackedEntries {
   get(key: string): unknown {
     const local = this.#local.get(key);
     if (local) return local.value;
-    const text = this.#baseline.get(key);
-    if (text === undefined) return undefined;
-    const value = this.decode(text);
+    const value = this.decode(this.#baseline.get(key));
     if (this.#baseline.has(key)) this.#local.set(key, { how: 'decoded', value });
     return value;
   }
@@ -103,7 +101,6 @@ export class TrackedEntries {
   /** Makes what is stored by now the baseline. What the handler changed meanwhile still differs from it. */
   settle(stored: EntryChanges): void {
     this.#baseline = this.encoded(stored);
-    for (const key of stored.delete) if (this.#local.get(key) === REMOVED) this.#local.delete(key);
   }
 
   /**
