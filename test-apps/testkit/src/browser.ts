@@ -1,18 +1,18 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium } from 'playwright-core';
 
 const CHROMIUM = '/usr/bin/chromium';
 
-/** What the browser tests need and this machine lacks, for people; undefined when all is there. */
-export function missingForBrowser(): string | undefined {
+/** What a browser test needs and this machine lacks, for people; undefined when all is there. */
+function missing(): string | undefined {
   if (!existsSync(CHROMIUM)) return `${CHROMIUM} is missing: apt-get install chromium`;
-  if (!existsSync('/usr/bin/openssl')) return '/usr/bin/openssl is missing: apt-get install openssl';
+  if (spawnSync('openssl', ['version']).error) return 'openssl is missing: apt-get install openssl';
   return undefined;
 }
 
@@ -26,6 +26,32 @@ export function startBrowser(): Promise<Browser> {
       '--host-resolver-rules=MAP * 127.0.0.1',
     ],
   });
+}
+
+/** For a suite's `before`: a browser, or a skip that says what is missing. */
+export function startBrowserOrSkip(suite: { skip(): never }): Promise<Browser> {
+  const what = missing();
+  if (what !== undefined) {
+    console.log(`    skipped: ${what}`);
+    suite.skip();
+  }
+  return startBrowser();
+}
+
+/** The screens that pages are looked at on. */
+const SCREENS = { phone: { width: 390, height: 720 }, desk: { width: 1000, height: 640 } } as const;
+
+export interface Look {
+  readonly screen?: keyof typeof SCREENS;
+  readonly colorScheme?: 'light' | 'dark';
+}
+
+/** Somebody with a browser of their own: no cookie is shared with another visitor. */
+export function newVisitor(
+  browser: Browser,
+  { screen = 'desk', colorScheme = 'light' }: Look = {},
+): Promise<BrowserContext> {
+  return browser.newContext({ ignoreHTTPSErrors: true, viewport: SCREENS[screen], colorScheme });
 }
 
 export interface SecureServed {

@@ -1,0 +1,100 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CookieStore } from '@koa-wsession/store-cookie';
+import { FsStore } from '@koa-wsession/store-fs';
+import { RedisStore } from '@koa-wsession/store-redis';
+import { createCart } from 'cart';
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import type { Store } from 'koa-wsession';
+import { MemoryStore } from 'koa-wsession/memory';
+import type { Browser } from 'playwright-core';
+import { Client, hasRedis, serve, startRedis } from 'testkit';
+import { newVisitor, serveSecurely, startBrowserOrSkip } from 'testkit/browser';
+
+const countIn = (page: string): number => Number(/<output[^>]*>(\d+)</.exec(page)?.[1]);
+
+/** What is in the cart after twenty clicks at the same time. */
+async function countOfTwenty(store: Store): Promise<{ count: number; page: string }> {
+  const server = await serve(createCart(store, 'here'));
+  try {
+    const ada = new Client(server);
+    const headers = { 'sec-fetch-site': 'same-origin', 'content-type': 'application/x-www-form-urlencoded' };
+    await ada.get('/', { headers });
+    await Promise.all(Array.from({ length: 20 }, () => ada.post('/add', { headers, body: 'product=lamp' })));
+    const { body: page } = await ada.get('/', { headers });
+    expect((await ada.post('/add', { headers, body: 'product=__proto__' })).status).to.equal(400);
+    await ada.post('/empty', { headers });
+    expect(countIn((await ada.get('/', { headers })).body)).to.equal(0);
+    return { count: countIn(page), page };
+  } finally {
+    await server.close();
+  }
+}
+
+describe('the cart app', () => {
+  it('loses nothing of twenty clicks at the same time on MemoryStore', async () => {
+    expect((await countOfTwenty(new MemoryStore())).count).to.equal(20);
+  });
+
+  it('loses nothing of twenty clicks at the same time on FsStore', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'cart-'));
+    try {
+      expect((await countOfTwenty(new FsStore({ directory, sweepInterval: false }))).count).to.equal(20);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it('loses nothing of twenty clicks at the same time on RedisStore', async function () {
+    if (!hasRedis()) this.skip();
+    const running = await startRedis();
+    const redis = new Redis(running.url);
+    try {
+      expect((await countOfTwenty(new RedisStore(redis))).count).to.equal(20);
+    } finally {
+      redis.disconnect();
+      await running.stop();
+    }
+  });
+
+  it('keeps one of twenty in the cookie store, and says so on the page', async () => {
+    const { count, page } = await countOfTwenty(new CookieStore('a secret of at least thirty-two bytes'));
+    expect(count).to.equal(1);
+    expect(page).to.contain('one is lost here');
+  });
+});
+
+describe('the cart app in Chromium over TLS', () => {
+  let browser: Browser;
+  before(async function () {
+    browser = await startBrowserOrSkip(this);
+  });
+  after(() => browser?.close());
+
+  it('has all 40 when two tabs add 20 each at the same time', async () => {
+    const server = await serveSecurely(createCart(new MemoryStore({ secure: true }), 'here').callback());
+    const visitor = await newVisitor(browser);
+    try {
+      const tabs = [await visitor.newPage(), await visitor.newPage()];
+      for (const tab of tabs) await tab.goto(`https://shop.test:${server.port}/`);
+      await Promise.all(
+        tabs.map((tab) =>
+          tab.evaluate(() => {
+            const add = () =>
+              fetch('/add', { method: 'POST', body: new URLSearchParams({ product: 'lamp' }) });
+            return Promise.all(Array.from({ length: 20 }, add)).then(() => undefined);
+          }),
+        ),
+      );
+      for (const tab of tabs) {
+        await tab.reload();
+        expect(await tab.textContent('output')).to.equal('40');
+      }
+    } finally {
+      await visitor.close();
+      await server.close();
+    }
+  });
+});
