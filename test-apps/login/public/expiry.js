@@ -2,7 +2,9 @@
 const WARNING = 60;
 
 const form = document.querySelector('#expiry');
-const text = form.querySelector('p');
+// Read out once, when it appears; the seconds aren't read out.
+const alert = form.querySelector('[role=alert]');
+const timer = form.querySelector('[role=timer]');
 const button = form.querySelector('button');
 const idle = Number(form.dataset.idle);
 const end = Date.now() + Number(form.dataset.left) * 1000;
@@ -21,9 +23,11 @@ function tick() {
   const canStay = idleEnd < end;
   const seconds = left === 1 ? '1 second' : `${left} seconds`;
   const isClose = left <= Math.min(WARNING, idle / 2);
-  if (isClose) text.textContent = `You will be logged out in ${seconds}.`;
+  timer.textContent = `in ${seconds}.`;
   button.hidden = !canStay;
+  if (form.hidden === !isClose) return;
   form.hidden = !isClose;
+  alert.textContent = isClose ? 'You will be logged out' : '';
 }
 
 form.addEventListener('submit', async (event) => {

@@ -81,7 +81,8 @@ function renderDevice({ ref, label, current, createdAt, updatedAt }: OwnedSessio
   return html`<li>
   <div>
     <p><strong>${name}</strong>${current ? html` <span class="tag">this device</span>` : undefined}</p>
-    <p class="quiet">Since ${time(createdAt)}, last used ${time(updatedAt)}</p>
+    <p class="quiet">Since ${time(createdAt)}</p>
+    <p class="quiet">Last used ${time(updatedAt)}</p>
   </div>
   ${
     current
@@ -98,21 +99,22 @@ function renderInside(frame: Frame, title: string, main: Html): string {
     title,
     place,
     notice,
-    nav: html`<nav><a href="/">Account</a> &nbsp; <a href="/devices">Devices</a></nav>`,
+    nav: html`<nav><a href="/">Account</a><a href="/devices">Devices</a></nav>`,
     script: '/expiry.js',
     main: html`${main}
-<form class="warning" id="expiry" role="alert" hidden method="post" action="/stay" data-idle="${idle}" data-left="${left}">
+<form class="warning" id="expiry" hidden method="post" action="/stay" data-idle="${idle}" data-left="${left}">
   ${csrf}
-  <p></p>
+  <p><span role="alert"></span> <span role="timer"></span></p>
   <button class="main">Stay logged in</button>
 </form>`,
   });
 }
 
-/** Without the visitor's time zone, the day and hour in UTC. */
+const TIME = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
+
+/** In UTC: a server doesn't know the visitor's time zone. */
 function time(date: Date): Html {
-  const iso = date.toISOString();
-  return html`<time datetime="${iso}">${iso.slice(0, 16).replace('T', ' ')} UTC</time>`;
+  return html`<time datetime="${date.toISOString()}">${TIME.format(date)} UTC</time>`;
 }
 
 const UNITS = [

@@ -57,7 +57,7 @@ describe('the login app in Chromium over TLS', () => {
     const page = await newPage();
     await page.clock.install();
     await logIn(page);
-    const warning = page.getByRole('alert');
+    const warning = page.locator('#expiry');
     const stay = page.getByRole('button', { name: 'Stay logged in' });
 
     await page.clock.fastForward((TIMEOUTS.idle - 70) * 1000);

@@ -8,7 +8,8 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import type { Store } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
-import { createLogin } from 'login';
+import { createLogin, TIMEOUTS } from 'login';
+import sinon from 'sinon';
 import { Client, type ClientResponse, hasRedis, type Served, serve, startRedis } from 'testkit';
 
 const ADA = { name: 'ada', password: 'analytical engine' };
@@ -47,7 +48,7 @@ describe('the login app', () => {
     await ada.send('/login', ADA);
     expect(ada.cookie).not.to.equal(before);
     const thief = newVisitor();
-    for (const pair of [before.split('=')] as [string, string][]) thief.jar.set(...pair);
+    thief.jar.set(...(before.split('=') as [string, string]));
     expect((await thief.see('/')).headers.location).to.equal('/login');
     expect((await ada.see('/')).body).to.contain('Welcome, Ada Lovelace.');
     expect((await ada.see('/')).body)
@@ -145,5 +146,41 @@ describe('the login app', () => {
     expect(await maxAge(ADA)).to.equal('900');
     expect(await maxAge({ ...ADA, remember: 'on' })).to.equal('1209600');
     expect(await maxAge(ADA)).to.equal('900');
+  });
+
+  describe('as time goes by', () => {
+    const DAY = 24 * 3600 * 1000;
+    let clock: sinon.SinonFakeTimers;
+    beforeEach(() => {
+      clock = sinon.useFakeTimers({ now: Date.now(), toFake: ['Date'] });
+    });
+    afterEach(() => clock.restore());
+
+    const logIn = async (fields: Record<string, string>) => {
+      const ada = (await open(new MemoryStore({ expire: TIMEOUTS.idle })))();
+      await ada.send('/login', fields);
+      return async (wait: number, path = '/') => {
+        clock.tick(wait);
+        const answer = path === '/stay' ? await ada.send(path) : await ada.see(path);
+        return answer.headers.location ?? answer.status;
+      };
+    };
+
+    it('lets in who clicks, and logs out who does not', async () => {
+      const after = await logIn(ADA);
+      const almost = (TIMEOUTS.idle - 1) * 1000;
+      expect([await after(almost), await after(almost, '/stay'), await after(almost)]).to.deep.equal([
+        200, 204, 200,
+      ]);
+      expect(await after(TIMEOUTS.idle * 1000)).to.equal('/login');
+    });
+
+    it('logs out after 30 days even who is remembered and clicks', async () => {
+      const after = await logIn({ ...ADA, remember: 'on' });
+      expect([await after(10 * DAY), await after(10 * DAY), await after(9.9 * DAY)]).to.deep.equal([
+        200, 200, 200,
+      ]);
+      expect(await after(0.1 * DAY)).to.equal('/login');
+    });
   });
 });

@@ -9,6 +9,7 @@ const app = await createLogin(
   new MemoryStore({ secure: true, expire: TIMEOUTS.idle }),
   'a file under ./sessions',
 );
+const PHONE = 'Mozilla/5.0 (Linux; Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0';
 const server = await serveSecurely(app.callback());
 const browser = await startBrowser();
 const origin = `https://login.test:${server.port}`;
@@ -16,6 +17,7 @@ const origin = `https://login.test:${server.port}`;
 for (const screen of ['phone', 'desk'] as const) {
   for (const colorScheme of ['light', 'dark'] as const) {
     const visitor = await newVisitor(browser, { screen, colorScheme });
+    if (screen === 'phone') await visitor.setExtraHTTPHeaders({ 'user-agent': PHONE });
     const page = await visitor.newPage();
     await page.clock.install();
     const shoot = (what: string) =>
