@@ -1,16 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { CookieStore } from '@koa-wsession/store-cookie';
-import { FsStore } from '@koa-wsession/store-fs';
-import { RedisStore } from '@koa-wsession/store-redis';
+import { SERVER_STORES } from 'app-kit/with-store';
 import { createCart } from 'cart';
 import { expect } from 'chai';
-import { Redis } from 'ioredis';
 import type { Store } from 'koa-wsession';
-import { MemoryStore } from 'koa-wsession/memory';
 import type { Browser } from 'playwright-core';
-import { Client, hasRedis, serve, startRedis } from 'testkit';
+import { Client, serve } from 'testkit';
 import { newVisitor, serveSecurely, startBrowserOrSkip } from 'testkit/browser';
 
 const countIn = (page: string): number => Number(/<output[^>]*>(\d+)</.exec(page)?.[1]);
@@ -34,30 +28,13 @@ async function countOfTwenty(store: Store): Promise<{ count: number; page: strin
 }
 
 describe('the cart app', () => {
-  it('loses nothing of twenty clicks at the same time on MemoryStore', async () => {
-    expect((await countOfTwenty(new MemoryStore())).count).to.equal(20);
-  });
-
-  it('loses nothing of twenty clicks at the same time on FsStore', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'cart-'));
-    try {
-      expect((await countOfTwenty(new FsStore({ directory, sweepInterval: false }))).count).to.equal(20);
-    } finally {
-      await rm(directory, { recursive: true });
-    }
-  });
-
-  it('loses nothing of twenty clicks at the same time on RedisStore', async function () {
-    if (!hasRedis()) this.skip();
-    const running = await startRedis();
-    const redis = new Redis(running.url);
-    try {
-      expect((await countOfTwenty(new RedisStore(redis))).count).to.equal(20);
-    } finally {
-      redis.disconnect();
-      await running.stop();
-    }
-  });
+  for (const [name, run] of Object.entries(SERVER_STORES)) {
+    it(`loses nothing of twenty clicks at the same time on ${name}`, function () {
+      return run(async (store) => {
+        expect((await countOfTwenty(store)).count).to.equal(20);
+      }, this);
+    });
+  }
 
   it('keeps one of twenty in the cookie store, and says so on the page', async () => {
     const { count, page } = await countOfTwenty(new CookieStore('a secret of at least thirty-two bytes'));
@@ -73,18 +50,19 @@ describe('the cart app in Chromium over TLS', () => {
   });
   after(() => browser?.close());
 
-  it('has all 40 when two tabs add 20 each at the same time', async () => {
-    const server = await serveSecurely(createCart(new MemoryStore({ secure: true }), 'here').callback());
+  /** Two tabs of one browser, which add 20 lamps each at the same time. */
+  async function addFromTwoTabs(store: Store): Promise<void> {
+    const server = await serveSecurely(createCart(store, 'here').callback());
     const visitor = await newVisitor(browser);
     try {
       const tabs = [await visitor.newPage(), await visitor.newPage()];
       for (const tab of tabs) await tab.goto(`https://shop.test:${server.port}/`);
       await Promise.all(
         tabs.map((tab) =>
-          tab.evaluate(() => {
+          tab.evaluate(async () => {
             const add = () =>
               fetch('/add', { method: 'POST', body: new URLSearchParams({ product: 'lamp' }) });
-            return Promise.all(Array.from({ length: 20 }, add)).then(() => undefined);
+            await Promise.all(Array.from({ length: 20 }, add));
           }),
         ),
       );
@@ -96,5 +74,11 @@ describe('the cart app in Chromium over TLS', () => {
       await visitor.close();
       await server.close();
     }
-  });
+  }
+
+  for (const name of ['FsStore', 'RedisStore'] as const) {
+    it(`has all 40 when two tabs add 20 each at the same time on ${name}`, function () {
+      return SERVER_STORES[name](addFromTwoTabs, this);
+    });
+  }
 });

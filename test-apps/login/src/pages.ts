@@ -66,7 +66,7 @@ shown, and none can be logged out from another.</p>
     frame,
     'Your devices',
     html`
-<p class="quiet">Where you are logged in.</p>
+<p class="quiet">Where you are logged in. Times are in UTC.</p>
 <ul class="list">${devices.map((device) => renderDevice(device, csrf))}</ul>
 ${
   devices.length === 1
@@ -110,11 +110,17 @@ function renderInside(frame: Frame, title: string, main: Html): string {
   });
 }
 
-const TIME = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' });
+const TIME = new Intl.DateTimeFormat('en-GB', {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  timeZone: 'UTC',
+});
 
-/** In UTC: a server doesn't know the visitor's time zone. */
+/** In UTC: a server doesn't know the visitor's time zone. Without the year: no session lives that long. */
 function time(date: Date): Html {
-  return html`<time datetime="${date.toISOString()}">${TIME.format(date)} UTC</time>`;
+  return html`<time datetime="${date.toISOString()}">${TIME.format(date)}</time>`;
 }
 
 const UNITS = [

@@ -1,16 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { CookieStore } from '@koa-wsession/store-cookie';
-import { FsStore } from '@koa-wsession/store-fs';
-import { RedisStore } from '@koa-wsession/store-redis';
+import { SERVER_STORES } from 'app-kit/with-store';
 import { expect } from 'chai';
-import { Redis } from 'ioredis';
 import type { Store } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { createLogin, TIMEOUTS } from 'login';
 import sinon from 'sinon';
-import { Client, type ClientResponse, hasRedis, type Served, serve, startRedis } from 'testkit';
+import { Client, type ClientResponse, type Served, serve } from 'testkit';
 
 const ADA = { name: 'ada', password: 'analytical engine' };
 
@@ -77,29 +72,11 @@ describe('the login app', () => {
     expect((await ada.see('/')).headers.location).to.equal('/login');
   }
 
-  it('logs in and out, lists devices and logs them out, on MemoryStore', () =>
-    walkThrough(new MemoryStore()));
-
-  it('logs in and out, lists devices and logs them out, on FsStore', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'login-'));
-    try {
-      await walkThrough(new FsStore({ directory, sweepInterval: false }));
-    } finally {
-      await rm(directory, { recursive: true });
-    }
-  });
-
-  it('logs in and out, lists devices and logs them out, on RedisStore', async function () {
-    if (!hasRedis()) this.skip();
-    const running = await startRedis();
-    const redis = new Redis(running.url);
-    try {
-      await walkThrough(new RedisStore(redis));
-    } finally {
-      redis.disconnect();
-      await running.stop();
-    }
-  });
+  for (const [name, run] of Object.entries(SERVER_STORES)) {
+    it(`logs in and out, lists devices and logs them out, on ${name}`, function () {
+      return run(walkThrough, this);
+    });
+  }
 
   it('says with the cookie store why there is no list of devices', async () => {
     const ada = (await open(new CookieStore('a secret of at least thirty-two bytes')))();
