@@ -5,7 +5,7 @@ import { newVisitor, serveSecurely, startBrowser } from 'testkit/browser';
 
 // Writes the pictures of the README.
 const folder = fileURLToPath(new URL('../screenshots', import.meta.url));
-const app = createCart(new MemoryStore({ secure: true }), 'a file under ./sessions');
+const app = createCart(new MemoryStore({ secure: true }), 'the memory of this process');
 const server = await serveSecurely(app.callback());
 const browser = await startBrowser();
 

@@ -7,7 +7,7 @@ import { newVisitor, serveSecurely, startBrowser } from 'testkit/browser';
 const folder = fileURLToPath(new URL('../screenshots', import.meta.url));
 const app = await createLogin(
   new MemoryStore({ secure: true, expire: TIMEOUTS.idle }),
-  'a file under ./sessions',
+  'the memory of this process',
 );
 const PHONE = 'Mozilla/5.0 (Linux; Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0';
 const server = await serveSecurely(app.callback());
