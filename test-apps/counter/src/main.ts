@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
+import { chooseStore } from 'app-kit/stores';
 import { createApp } from './app.js';
-import { chooseStore } from './stores.js';
 
 const { store, place } = chooseStore(process.env.STORE ?? 'fs');
 

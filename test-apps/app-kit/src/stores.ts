@@ -3,7 +3,7 @@ import { CookieStore } from '@koa-wsession/store-cookie';
 import { FsStore } from '@koa-wsession/store-fs';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { Redis } from 'ioredis';
-import type { Store } from 'koa-wsession';
+import type { Store, StoreOptions } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 
 export interface Choice {
@@ -13,24 +13,24 @@ export interface Choice {
 }
 
 /** The one line that is different for each store. */
-export function chooseStore(name: string): Choice {
+export function chooseStore(name: string, options: StoreOptions = {}): Choice {
   switch (name) {
     case 'cookie':
       // Without a SECRET of its own, a restart of the app ends every session.
       return {
-        store: new CookieStore(process.env.SECRET ?? randomBytes(32).toString('base64')),
+        store: new CookieStore(process.env.SECRET ?? randomBytes(32).toString('base64'), options),
         place: 'sealed in your cookie',
       };
     case 'fs':
-      return { store: new FsStore(), place: 'a file under ./sessions' };
+      return { store: new FsStore(options), place: 'a file under ./sessions' };
     case 'redis': {
       const url = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379';
       const redis = new Redis(url);
       redis.on('error', (error) => console.error(`Redis: ${error.message}`));
-      return { store: new RedisStore(redis), place: 'a hash in Redis' };
+      return { store: new RedisStore(redis, options), place: 'a hash in Redis' };
     }
     case 'memory':
-      return { store: new MemoryStore(), place: 'the memory of this process' };
+      return { store: new MemoryStore(options), place: 'the memory of this process' };
     default:
       throw new Error(`STORE is ${JSON.stringify(name)}, but it takes cookie, fs, redis or memory.`);
   }

@@ -1,0 +1,58 @@
+import { type Html, html, renderPage } from 'app-kit/page';
+
+/** How many of which product. */
+export type Cart = Record<string, number>;
+
+interface Product {
+  readonly id: string;
+  readonly name: string;
+  readonly cents: number;
+}
+
+export const PRODUCTS: readonly Product[] = [
+  { id: 'pencil', name: 'Pencil', cents: 120 },
+  { id: 'notebook', name: 'Notebook', cents: 450 },
+  { id: 'lamp', name: 'Desk lamp', cents: 3900 },
+];
+
+export interface Shop {
+  readonly place: string;
+  readonly cart: Cart;
+  readonly csrf: Html;
+  readonly notice: string | undefined;
+  /** Whether the store merges what requests write at the same time. */
+  readonly merges: boolean;
+}
+
+export function renderShop({ place, cart, csrf, notice, merges }: Shop): string {
+  const countOf = ({ id }: Product) => cart[id] ?? 0;
+  const count = PRODUCTS.reduce((sum, product) => sum + countOf(product), 0);
+  const cents = PRODUCTS.reduce((sum, product) => sum + countOf(product) * product.cents, 0);
+  return renderPage({
+    title: 'Stationery',
+    place,
+    notice,
+    nav: html`<span>In your cart: <output class="number">${count}</output></span>`,
+    main: html`
+<p class="quiet">Open this page in <a href="/" target="_blank">a second tab</a> and add from both.${
+      merges
+        ? ' Nothing is lost.'
+        : ' Of two clicks at the very same time, one is lost here: each answer brings a whole cookie, and the last one stays.'
+    }</p>
+<ul class="list">${PRODUCTS.map(
+      (product) => html`<li>
+  <div>
+    <p><strong>${product.name}</strong></p>
+    <p class="quiet">${price(product.cents)}${countOf(product) === 0 ? undefined : ` · ${countOf(product)} in your cart`}</p>
+  </div>
+  <form method="post" action="/add">${csrf}<input type="hidden" name="product" value="${product.id}"><button aria-label="Add ${product.name}">Add</button></form>
+</li>`,
+    )}</ul>
+<p>Total <strong class="number">${price(cents)}</strong></p>
+${count === 0 ? undefined : html`<form method="post" action="/empty">${csrf}<button>Empty the cart</button></form>`}`,
+  });
+}
+
+function price(cents: number): string {
+  return `€ ${(cents / 100).toFixed(2)}`;
+}
