@@ -5,7 +5,9 @@ import { ROOT, readDocuments } from 'docs/markdown';
 const documents = readDocuments();
 
 describe('The commands in the documents', () => {
-  const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
+  const scriptsOf = (folder: string) =>
+    JSON.parse(readFileSync(`${ROOT}${folder}package.json`, 'utf8')).scripts;
+  const scripts = scriptsOf('');
   const isKnown = (command: string): boolean => {
     const [program, verb, name = ''] = command.split(' ');
     if (program === 'node') return documents.some(({ text }) => text.includes(`// ${verb}\n`));
@@ -14,6 +16,8 @@ describe('The commands in the documents', () => {
         existsSync(`${ROOT}node_modules/.bin/${verb}`) && (!name.includes('/') || existsSync(ROOT + name))
       );
     if (program !== 'npm') return false;
+    const workspace = / -w (\S+)/.exec(command)?.[1];
+    if (workspace) return (verb === 'run' ? name : (verb as string)) in scriptsOf(`${workspace}/`);
     if (verb === 'run') return name in scripts;
     if (verb === 'install') return command.split(' ').slice(2).every(isInstalled);
     return verb === 'ci' || verb === 'cit' || (verb as string) in scripts;
@@ -27,7 +31,7 @@ describe('The commands in the documents', () => {
     const shown = blocks.flatMap(({ language, code }) => (language === 'sh' ? code.trim().split('\n') : []));
     const commands = [...quoted, ...shown]
       .flatMap((line) => line.replace(/\s*#.*/, '').split(' && '))
-      .map((command) => command.replace(/^\w+=(\$\(.*?\)|\S*) /, ''));
+      .map((command) => command.replace(/^(\w+=(\$\(.*?\)|\S*) )+/, ''));
     if (commands.length > 0)
       it(`are there: ${path}`, () =>
         expect(commands.filter((command) => !isKnown(command))).to.deep.equal([]));
