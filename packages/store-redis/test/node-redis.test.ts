@@ -161,6 +161,11 @@ describe('RedisStore with a client of node-redis', () => {
       cluster = await startCluster();
     });
     after(() => cluster.stop());
+    /** To be ended, also where a test failed. */
+    const opened: Array<{ destroy(): void }> = [];
+    afterEach(() => {
+      for (const client of opened.splice(0)) client.destroy();
+    });
 
     for (const [version, create] of Object.entries({
       'version 5': (rootNodes: Array<{ url: string }>) => createCluster5({ rootNodes }),
@@ -171,6 +176,7 @@ describe('RedisStore with a client of node-redis', () => {
         const store = new RedisStore(redis);
         expect((await rejection(store.load('KEY', call()))).message).to.equal('Redis: the client is closed');
         const connected = redis.connect();
+        opened.push(redis);
         const keys = Array.from({ length: 60 }, address);
         await Promise.all(keys.map((key, i) => store.create(key, recordOf({ n: String(i) }), call())));
         await connected;
@@ -184,13 +190,12 @@ describe('RedisStore with a client of node-redis', () => {
         const [moved] = redis.masters;
         const replica = createClient5({ url: await replicaOf(moved?.port ?? 0) });
         await replica.connect();
+        opened.push(replica);
         await replica.sendCommand(['CLUSTER', 'FAILOVER']);
         await until('it took over', async () =>
           String(await replica.sendCommand(['ROLE'])).startsWith('master'),
         );
-        replica.destroy();
         await check();
-        redis.destroy();
       });
     }
 

@@ -1,0 +1,11 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describeTwoProcesses } from 'testkit/two-processes';
+
+describe('FsStore', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'store-fs-'));
+  after(() => rmSync(directory, { recursive: true }));
+
+  describeTwoProcesses(new URL('./worker.js', import.meta.url), () => [directory]);
+});
