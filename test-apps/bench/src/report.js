@@ -88,7 +88,7 @@ const INTRODUCTION = `# Performance
 What a session costs, measured by [test-apps/bench](../test-apps/bench), which says how. Run it again with
 
 \`\`\`sh
-npm run bench                 # CPU per request: the table and the picture
+npm run bench                 # CPU per request: the table and the picture; with --quick --write in fewer rounds
 npm run bench -- --counts     # bytes, Redis commands, system calls
 npm run bench -- --scale      # up to 1,000,000 sessions
 \`\`\`
