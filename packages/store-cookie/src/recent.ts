@@ -1,6 +1,6 @@
 import type { SessionRecord } from 'koa-wsession';
 
-/** Characters of the tokens in one half. With what they hold, and for small sessions, both halves take 4 MB. */
+/** Characters of the tokens in one half. With what they hold, and for small sessions, both halves take 4 MB, and never over 8. */
 const HALF_SIZE = 2 ** 19;
 
 /**
