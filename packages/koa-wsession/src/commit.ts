@@ -127,7 +127,12 @@ export class Lifecycle {
   }
 
   save(): Promise<void> {
-    return this.#inTurn((it) => this.#orPutBack(() => this.#commit(it, it.entries.changes())));
+    return this.#inTurn((it) =>
+      this.#orPutBack(async () => {
+        await this.#executeBefore(it);
+        await this.#commit(it, it.entries.changes());
+      }),
+    );
   }
 
   destroy(): Promise<void> {
@@ -148,7 +153,7 @@ export class Lifecycle {
   update(key: string, change: (value: unknown) => unknown): Promise<unknown> {
     return this.#inTurn(async (it) => {
       this.beforeWrite();
-      if (it === this.#current) await this.#execute();
+      await this.#executeBefore(it);
       for (;;) {
         const before = it.entries.text(key);
         const text = encode(await change(it.entries.decode(before)), toUserKey(key));
@@ -234,6 +239,7 @@ export class Lifecycle {
         const changes = it.entries.changes();
         if (this.#outage && (changes || this.#condemned.length > 0)) throw this.#outage; // it was asked, and waited for
         if (it.gone && changes) throw it.gone;
+        await this.#executeBefore(it);
         await this.#commit(it, changes);
         await this.#roll(it);
       });
@@ -293,9 +299,13 @@ export class Lifecycle {
     });
   }
 
-  /** Destroy, create, update, or nothing at all. */
+  /** What the handler ended is ended before anything of its successor is stored, or found to be what can't be. */
+  async #executeBefore(it: Incarnation): Promise<void> {
+    if (it === this.#current) await this.#execute();
+  }
+
+  /** Create, update, or nothing at all. */
   async #commit(it: Incarnation, changes: EntryChanges | undefined): Promise<void> {
-    if (it === this.#current && this.#condemned.length > 0) await this.#execute();
     if (it.held) {
       if (changes || it.renewal === 'due') await this.#store(it, changes ?? NO_CHANGES);
     } else if (changes && [...changes.set.keys()].some((key) => key !== EXPIRE_KEY)) {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type Koa from 'koa';
-import { UnavailableError } from 'koa-wsession';
+import { UnavailableError, ValueError } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import {
   asStore,
@@ -251,5 +251,20 @@ describe('ctx.session = null', () => {
       { store: asStore(store), cookie: SOME_COOKIE },
     );
     expect(store.destroy.callCount).to.equal(1);
+  });
+
+  it('is carried out by save(), also where what was assigned since can not be stored', async () => {
+    const store = stubStore();
+    store.destroy.resolves(undefined);
+    await inRequest(
+      async (ctx) => {
+        ctx.session = null;
+        ctx.session.a = { b: () => 1 } as never;
+        expect(await errorOf(() => ctx.session.save())).to.be.instanceOf(ValueError);
+        expect(store.destroy.callCount).to.equal(1);
+        ctx.session = null;
+      },
+      { store: asStore(store), cookie: SOME_COOKIE },
+    );
   });
 });
