@@ -110,6 +110,7 @@ export class TrackedEntries {
   overwrite(key: string, text: string | undefined, before: string | undefined): void {
     const local = this.#local.get(key);
     if (local && (isAsLoaded(local) || this.text(key) === before)) this.#local.delete(key);
+    if (text === this.#baseline.get(key)) return; // settled already
     this.#baseline = this.encoded(
       text === undefined ? { set: NONE, delete: [key] } : { set: new Map([[key, text]]), delete: [] },
     );

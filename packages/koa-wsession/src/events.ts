@@ -97,8 +97,9 @@ export function trace<T>(
     let waits = false;
     try {
       const answer = operation();
-      waits = answer instanceof Promise;
-      return answer instanceof Promise ? answer.catch(fail).finally(settle) : answer;
+      if (!(answer instanceof Promise)) return answer;
+      waits = true;
+      return answer.catch(fail).finally(settle);
     } catch (problem) {
       return fail(problem);
     } finally {
