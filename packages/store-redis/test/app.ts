@@ -4,7 +4,6 @@ import { type Store, session } from 'koa-wsession';
 declare module 'koa-wsession' {
   interface SessionData {
     counter?: number;
-    [key: `k${number}`]: number;
   }
 }
 
@@ -14,8 +13,7 @@ export function counterApp(store: Store, timeout = 5000): Koa {
   app.silent = true;
   app.use(session(store, { timeout }));
   app.use(async (ctx) => {
-    const [, action = '', key = ''] = ctx.path.split('/');
-    switch (action) {
+    switch (ctx.path.slice(1)) {
       case 'free':
         ctx.body = 'free';
         return;
@@ -25,18 +23,12 @@ export function counterApp(store: Store, timeout = 5000): Koa {
       case 'update':
         await ctx.session.update('counter', (counter = 0) => counter + 1);
         break;
-      case 'set':
-        ctx.session[key as `k${number}`] = 1;
-        break;
       case 'login':
         await ctx.session.regenerate();
         break;
       case 'logout':
         await ctx.session.destroy();
         break;
-      case 'keys':
-        ctx.body = Object.keys(ctx.session).sort();
-        return;
     }
     ctx.body = String(ctx.session.counter ?? 0);
   });

@@ -5,7 +5,7 @@ import sinon from 'sinon';
 import { Client, serve } from 'testkit/http';
 import { type RedisServer, startRedis } from 'testkit/redis';
 import { counterApp } from './app.js';
-import { address, call, changesOf, contentOf, HOUR, OWNER_COMMANDS, recordOf } from './support.js';
+import { address, COMMANDS, call, changesOf, contentOf, HOUR, recordOf } from './support.js';
 
 describe('What RedisStore keeps in Redis', () => {
   let server: RedisServer;
@@ -258,19 +258,7 @@ describe('What RedisStore keeps in Redis', () => {
   });
 
   it('needs no more rights than these', async () => {
-    const commands = [
-      'eval',
-      'evalsha',
-      'type',
-      'hget',
-      'hgetall',
-      'hset',
-      'hdel',
-      'del',
-      'pexpire',
-      ...OWNER_COMMANDS,
-    ];
-    const rights = ['~wppsess:*', '+@connection', '+info', ...commands.map((command) => `+${command}`)];
+    const rights = ['~wppsess:*', '+@connection', '+info', ...COMMANDS.map((command) => `+${command}`)];
     await redis.call('ACL', 'SETUSER', 'sessions', 'on', '>secret', ...rights);
     const limited = new Redis({ port: server.port, username: 'sessions', password: 'secret' });
     try {

@@ -39,8 +39,11 @@ export const nodeClients = {
   },
 };
 
-/** What the index of owners needs the right to. */
-export const OWNER_COMMANDS = ['zscore', 'zadd', 'zremrangebyscore', 'zrevrange', 'zrem', 'zrangebyscore'];
+/** What the store needs the right to, as its README says; the index of owners needs the second line. */
+export const COMMANDS = [
+  ...['eval', 'evalsha', 'type', 'hget', 'hgetall', 'hset', 'hdel', 'del', 'pexpire'],
+  ...['zscore', 'zadd', 'zremrangebyscore', 'zrevrange', 'zrem', 'zrangebyscore'],
+];
 
 export const HOUR = 3_600_000;
 
