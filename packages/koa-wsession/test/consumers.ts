@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { Client, hasRedis, type RedisServer, startRedis } from 'testkit';
+import { Client, has, type RedisServer, startRedis } from 'testkit';
 
 const PACKAGES = ['koa-wsession', 'store-cookie', 'store-fs', 'store-redis'];
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -60,7 +60,7 @@ describe('the packages, packed and installed', () => {
     );
     tarballs = packed.split('\n').map((name) => join(folder, name));
     expect(tarballs).to.have.length(PACKAGES.length);
-    if (hasRedis()) redis = await startRedis();
+    if (has('redis-server')) redis = await startRedis();
   });
   after(async () => {
     await redis?.stop();

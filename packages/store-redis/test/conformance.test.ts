@@ -1,6 +1,7 @@
 import { RedisStore } from '@koa-wsession/store-redis';
 import { conformance } from 'koa-wsession/conformance';
-import { hasRedis, type RedisServer, startRedis } from 'testkit/redis';
+import { describeWith } from 'testkit/programs';
+import { type RedisServer, startRedis } from 'testkit/redis';
 import { clients, nodeClients } from './support.js';
 
 for (const [program, version] of [
@@ -10,10 +11,7 @@ for (const [program, version] of [
   ['redis-server', 'node-redis 6'],
   ['valkey-server', 'ioredis 6'],
 ] as const) {
-  describe(`RedisStore with ${version} and ${program}`, () => {
-    if (program === 'valkey-server' && !hasRedis(program)) {
-      return it.skip('is not tested here, where no valkey-server is installed');
-    }
+  describeWith([program], `RedisStore with ${version} and ${program}`, () => {
     let server: RedisServer;
     let redis: ReturnType<typeof connect>;
     const connect = { ...clients, ...nodeClients }[version];

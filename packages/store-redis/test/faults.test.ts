@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import type { Redis as Redis5 } from 'ioredis5';
 import { Client, type Served, serve } from 'testkit/http';
+import { describeWith } from 'testkit/programs';
 import { type RedisServer, startRedis, until } from 'testkit/redis';
 import { counterApp } from './app.js';
 import { startProxy } from './proxy.js';
@@ -26,7 +27,7 @@ const SETUPS: Array<[title: string, version: Version, options: ClientOptions]> =
   ['ioredis 6 with auto-pipelining', 'ioredis 6', { enableAutoPipelining: true }],
 ];
 
-describe('An outage of Redis', () => {
+describeWith(['redis-server'], 'An outage of Redis', () => {
   let server: RedisServer;
   let redis: Redis | Redis5;
   let store: RedisStore;

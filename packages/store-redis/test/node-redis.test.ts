@@ -9,6 +9,7 @@ import {
 } from 'redis5';
 import { createClient as createClient6, createCluster as createCluster6, RESP_TYPES } from 'redis6';
 import { createSandbox } from 'sinon';
+import { describeWith } from 'testkit/programs';
 import { type RedisCluster, type RedisServer, startCluster, startRedis, until } from 'testkit/redis';
 import { address, call, changesOf, contentOf, HOUR, recordOf, rejection } from './support.js';
 
@@ -112,7 +113,7 @@ describe('RedisStore with a client of node-redis', () => {
       .and.to.match(/^[\w-]{8}$/);
   });
 
-  describe('and a server', () => {
+  describeWith(['redis-server'], 'and a server', () => {
     let server: RedisServer;
     before(async () => {
       server = await startRedis();

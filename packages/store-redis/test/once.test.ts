@@ -4,13 +4,14 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import type { Redis as Redis5 } from 'ioredis5';
 import { Client, type Served, serve } from 'testkit/http';
+import { describeWith } from 'testkit/programs';
 import { type RedisServer, startRedis, until } from 'testkit/redis';
 import { counterApp } from './app.js';
 import { type CuttableProxy, startProxy } from './proxy.js';
 import { address, call, changesOf, clients, contentOf, recordOf, rejection } from './support.js';
 
 for (const [version, connect] of Object.entries(clients)) {
-  describe(`A connection cut in the middle of a call, with ${version}`, () => {
+  describeWith(['redis-server'], `A connection cut in the middle of a call, with ${version}`, () => {
     let server: RedisServer;
     let proxy: CuttableProxy;
     /** The client whose connection is cut, and another process' one. */

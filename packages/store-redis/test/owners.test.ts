@@ -1,10 +1,11 @@
 import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
+import { describeWith } from 'testkit/programs';
 import { type RedisServer, startRedis } from 'testkit/redis';
 import { address, call, HOUR } from './support.js';
 
-describe('What RedisStore keeps of an owner', () => {
+describeWith(['redis-server'], 'What RedisStore keeps of an owner', () => {
   let server: RedisServer;
   let redis: Redis;
   let store: RedisStore;

@@ -1,7 +1,8 @@
+import { describeWith } from 'testkit/programs';
 import { type RedisServer, startRedis } from 'testkit/redis';
 import { describeTwoProcesses } from 'testkit/two-processes';
 
-describe('RedisStore', () => {
+describeWith(['redis-server'], 'RedisStore', () => {
   let server: RedisServer;
   before(async () => {
     server = await startRedis();

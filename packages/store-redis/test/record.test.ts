@@ -3,11 +3,12 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import sinon from 'sinon';
 import { Client, serve } from 'testkit/http';
+import { describeWith } from 'testkit/programs';
 import { type RedisServer, startRedis } from 'testkit/redis';
 import { counterApp } from './app.js';
 import { address, COMMANDS, call, changesOf, contentOf, HOUR, recordOf } from './support.js';
 
-describe('What RedisStore keeps in Redis', () => {
+describeWith(['redis-server'], 'What RedisStore keeps in Redis', () => {
   let server: RedisServer;
   let redis: Redis;
   let store: RedisStore;

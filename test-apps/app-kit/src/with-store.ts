@@ -6,7 +6,8 @@ import { RedisStore } from '@koa-wsession/store-redis';
 import { Redis } from 'ioredis';
 import type { Store } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
-import { hasRedis, startRedis } from 'testkit/redis';
+import { has } from 'testkit/programs';
+import { startRedis } from 'testkit/redis';
 
 /** Runs a test on a store; `test` is skipped where the store can't be had. */
 type WithStore = (use: (store: Store) => Promise<void>, test: { skip(): never }) => Promise<void>;
@@ -25,7 +26,7 @@ export const SERVER_STORES: Readonly<Record<'MemoryStore' | 'FsStore' | 'RedisSt
   },
 
   async RedisStore(use, test) {
-    if (!hasRedis()) {
+    if (!has('redis-server')) {
       console.log('      skipped: redis-server is missing: apt-get install redis-server');
       test.skip();
     }

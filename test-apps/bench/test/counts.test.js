@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { hasRedis } from 'testkit/redis';
+import { describeWith } from 'testkit/programs';
 import { countRequests } from '../src/counts.js';
 import { withRedis } from '../src/redis.js';
 import { SYSTEMS } from '../src/systems.js';
@@ -36,11 +36,7 @@ const COSTS = {
   },
 };
 
-describe('what a request costs', () => {
-  before(function () {
-    if (!hasRedis()) this.skip();
-  });
-
+describeWith(['redis-server'], 'what a request costs', () => {
   for (const [id, works] of Object.entries(COSTS)) {
     const system = SYSTEMS.find((system) => system.id === id);
 

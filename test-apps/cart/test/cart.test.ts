@@ -5,7 +5,8 @@ import { expect } from 'chai';
 import type { Store } from 'koa-wsession';
 import type { Browser } from 'playwright-core';
 import { Client, serve } from 'testkit';
-import { newVisitor, serveSecurely, startBrowserOrSkip } from 'testkit/browser';
+import { BROWSER, newVisitor, serveSecurely, startBrowser } from 'testkit/browser';
+import { describeWith } from 'testkit/programs';
 
 const countIn = (page: string): number => Number(/<output[^>]*>(\d+)</.exec(page)?.[1]);
 
@@ -43,12 +44,12 @@ describe('the cart app', () => {
   });
 });
 
-describe('the cart app in Chromium over TLS', () => {
+describeWith(BROWSER, 'the cart app in Chromium over TLS', () => {
   let browser: Browser;
-  before(async function () {
-    browser = await startBrowserOrSkip(this);
+  before(async () => {
+    browser = await startBrowser();
   });
-  after(() => browser?.close());
+  after(() => browser.close());
 
   /** Two tabs of one browser, which add 20 lamps each at the same time. */
   async function addFromTwoTabs(store: Store): Promise<void> {

@@ -1,12 +1,11 @@
 import { expect } from 'chai';
 import { run } from 'cluster-app';
-import { hasRedis } from 'testkit/redis';
+import { describeWith } from 'testkit/programs';
 
-describe('four servers behind a proxy, with a Redis Cluster', function () {
+describeWith(['redis-server'], 'four servers behind a proxy, with a Redis Cluster', function () {
   this.timeout(60_000);
 
-  it('are restarted one by one, and one is killed, and nobody loses anything', async function () {
-    if (!hasRedis()) this.skip();
+  it('are restarted one by one, and one is killed, and nobody loses anything', async () => {
     const { servers, killed } = await run(8, { failover: false });
     const { 200: fine = 0, 502: cut = 0, ...others } = servers.answers;
     expect(others, 'answers that nobody should see').to.deep.equal({});

@@ -4,7 +4,8 @@ import Koa from 'koa';
 import { type SessionOptions, session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import type { Browser, Page } from 'playwright-core';
-import { newVisitor, serveSecurely, startBrowserOrSkip } from 'testkit/browser';
+import { BROWSER, newVisitor, serveSecurely, startBrowser } from 'testkit/browser';
+import { describeWith } from 'testkit/programs';
 
 declare module 'koa-wsession' {
   interface SessionData {
@@ -37,12 +38,12 @@ function createApp(options: SessionOptions, seen: string[]): Koa {
   return app;
 }
 
-describe('the session cookie in Chromium over TLS', () => {
+describeWith(BROWSER, 'the session cookie in Chromium over TLS', () => {
   let browser: Browser;
-  before(async function () {
-    browser = await startBrowserOrSkip(this);
+  before(async () => {
+    browser = await startBrowser();
   });
-  after(() => browser?.close());
+  after(() => browser.close());
 
   /** Somebody who has a session at https://shop.test, whose other site is https://evil.test. */
   async function visit(

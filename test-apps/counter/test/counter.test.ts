@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { Client, startRedis } from 'testkit';
+import { Client, itWith, startRedis } from 'testkit';
 
 const MAIN = fileURLToPath(import.meta.resolve('counter'));
 
@@ -46,44 +46,49 @@ describe('the counter app', () => {
     ['fs', true],
     ['redis', true],
   ] as const) {
-    it(`counts, regenerates, logs out${survives ? ', and survives kill -9' : ''} on STORE=${name}`, async () => {
-      const redis = name === 'redis' ? await startRedis() : undefined;
-      const env = {
-        STORE: name,
-        SECRET: 'a secret of at least thirty-two bytes',
-        ...(redis && { REDIS_URL: redis.url }),
-      };
-      let app = await start(env, directory);
-      try {
-        let ada = new Client(app.url);
-        const visit = async () => countOf((await ada.get('/')).body);
-        expect([await visit(), await visit(), await visit()]).to.deep.equal([1, 2, 3]);
+    const programs = name === 'redis' ? ['redis-server'] : [];
+    itWith(
+      programs,
+      `counts, regenerates, logs out${survives ? ', and survives kill -9' : ''} on STORE=${name}`,
+      async () => {
+        const redis = name === 'redis' ? await startRedis() : undefined;
+        const env = {
+          STORE: name,
+          SECRET: 'a secret of at least thirty-two bytes',
+          ...(redis && { REDIS_URL: redis.url }),
+        };
+        let app = await start(env, directory);
+        try {
+          let ada = new Client(app.url);
+          const visit = async () => countOf((await ada.get('/')).body);
+          expect([await visit(), await visit(), await visit()]).to.deep.equal([1, 2, 3]);
 
-        const { cookie } = ada;
-        expect((await ada.post('/regenerate')).status).to.equal(302);
-        expect(ada.cookie).not.to.equal(cookie);
-        const page = (await ada.get('/')).body;
-        expect(countOf(page)).to.equal(4);
-        expect(page).to.contain('has a new id');
-        expect((await ada.get('/')).body).not.to.contain('has a new id');
+          const { cookie } = ada;
+          expect((await ada.post('/regenerate')).status).to.equal(302);
+          expect(ada.cookie).not.to.equal(cookie);
+          const page = (await ada.get('/')).body;
+          expect(countOf(page)).to.equal(4);
+          expect(page).to.contain('has a new id');
+          expect((await ada.get('/')).body).not.to.contain('has a new id');
 
-        if (survives) {
+          if (survives) {
+            await app.stop();
+            app = await start(env, directory);
+            const { jar } = ada;
+            ada = new Client(app.url);
+            for (const [key, value] of jar) ada.jar.set(key, value);
+            expect(await visit()).to.equal(6);
+          }
+
+          await ada.post('/logout');
+          expect(ada.jar.size).to.equal(0);
+          expect(await visit()).to.equal(1);
+        } finally {
           await app.stop();
-          app = await start(env, directory);
-          const { jar } = ada;
-          ada = new Client(app.url);
-          for (const [key, value] of jar) ada.jar.set(key, value);
-          expect(await visit()).to.equal(6);
+          await redis?.stop();
         }
-
-        await ada.post('/logout');
-        expect(ada.jar.size).to.equal(0);
-        expect(await visit()).to.equal(1);
-      } finally {
-        await app.stop();
-        await redis?.stop();
-      }
-    });
+      },
+    );
   }
 
   it('keeps its files in ./sessions, named without the id', async () => {

@@ -1,23 +1,20 @@
-import { execFile, spawn, spawnSync } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { type Block, isCode, ROOT, readDocuments } from 'docs/markdown';
-import { hasRedis, type RedisServer, startRedis } from 'testkit/redis';
+import { has, itWith } from 'testkit/programs';
+import { type RedisServer, startRedis } from 'testkit/redis';
 import ts from 'typescript';
 
 const documents = readDocuments();
 
-const hasCurl = spawnSync('curl', ['--version']).status === 0;
-
 describe('The programs in the documents', () => {
   let redis: RedisServer | undefined;
   before(async () => {
-    if (!hasCurl) console.warn('      There is no curl, with which they are asked: skipped.');
-    if (hasRedis()) redis = await startRedis();
-    else console.warn('      There is no redis-server: what needs it is skipped.');
+    if (has('redis-server')) redis = await startRedis();
   });
   after(() => redis?.stop());
 
@@ -31,29 +28,31 @@ describe('The programs in the documents', () => {
     for (const [index, block] of blocks.entries()) {
       if (!isProgram(block)) continue;
       const shown = blocks.slice(index + 1).find((it) => it.language === 'console' || isProgram(it));
-      it(`run: ${path}:${block.line}`, function () {
-        return run(this, block, shown);
-      });
+      itWith(needsOf(block), `run: ${path}:${block.line}`, () => run(block, shown));
     }
   }
 
   const [counter, shown, ...others] = documents
     .flatMap(({ path, blocks }) => (path === 'README.md' ? blocks : []))
     .filter(({ language, code }) => language === 'console' || code.includes('app.use(session(new '));
-  for (const { line, code } of others)
-    it(`run: README.md:${line}, in place of the line in the counter`, function () {
-      const other = (counter as Block).code.replace(/^app\.use\(session.*$/m, code);
-      return run(this, { ...(counter as Block), code: other }, shown);
-    });
+  for (const { line, code } of others) {
+    const other = (counter as Block).code.replace(/^app\.use\(session.*$/m, code);
+    const block = { ...(counter as Block), code: other };
+    const title = `run: README.md:${line}, in place of the line in the counter`;
+    itWith(needsOf(block), title, () => run(block, shown));
+  }
 
-  function run(test: Mocha.Context, program: Block, shown: Block | undefined): Promise<void> {
-    if (!hasCurl || (!redis && /ioredis|'redis'/.test(program.code))) test.skip();
+  function run(program: Block, shown: Block | undefined): Promise<void> {
     return runProgram(program, shown?.language === 'console' ? shown.code : '', {
       REDIS_URL: redis?.url,
       SESSION_SECRET: 'a secret of the documents, of 32 bytes or more',
     });
   }
 });
+
+function needsOf({ code }: Block): string[] {
+  return /ioredis|'redis'/.test(code) ? ['curl', 'redis-server'] : ['curl'];
+}
 
 /** What is whole: it serves, or it is a test. The rest is pieces. */
 function isProgram(block: Block | undefined): boolean {

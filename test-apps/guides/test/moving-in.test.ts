@@ -9,7 +9,7 @@ import Koa from 'koa';
 import { type Adopt, session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { restore, useFakeTimers } from 'sinon';
-import { Client, hasRedis, type RedisServer, type Served, serve, startRedis } from 'testkit';
+import { Client, describeWith, type RedisServer, type Served, serve, startRedis } from 'testkit';
 
 declare module 'koa-wsession' {
   interface SessionData {
@@ -113,13 +113,12 @@ function* forgeries(value: string): Generator<string> {
     yield value.slice(0, at) + (value[at] === 'A' ? 'B' : 'A') + value.slice(at + 1);
 }
 
-describe('moving in', () => {
+describeWith(['redis-server'], 'moving in', () => {
   let redis: RedisServer;
-  before(async function () {
-    if (!hasRedis()) this.skip();
+  before(async () => {
     redis = await startRedis();
   });
-  after(() => redis?.stop());
+  after(() => redis.stop());
 
   for (const [name, create] of Object.entries(OLD)) {
     describe(`from ${name}`, () => {

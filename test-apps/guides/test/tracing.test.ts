@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { Client, hasRedis, startRedis } from 'testkit';
+import { Client, itWith, startRedis } from 'testkit';
 
 const APP = fileURLToPath(new URL('./traced-app.js', import.meta.url));
 
@@ -62,39 +62,42 @@ describe('the guide to tracing', () => {
   }
 
   for (const store of ['memory', 'cookie', 'fs', 'redis']) {
-    it(`makes a span of each load, save and destroy, inside the request's (${store})`, async function () {
-      if (store === 'redis' && !hasRedis()) return this.skip();
-      const { ada, spans } = await start(store, await place(store));
-      for (const [path, calls] of [
-        ['/write', ['save']],
-        ['/', ['load']],
-        ['/write?again', ['load']],
-        ['/logout', ['load', 'destroy']],
-      ] as const) {
-        const token = ada.cookie.slice('wsession='.length);
-        expect((await ada.get(path)).status).to.equal(200);
-        const seen = await spans();
-        const [request, ...others] = seen.filter(({ name }) => name.startsWith('GET'));
-        expect(others).to.deep.equal([]);
-        const ours = seen.filter(({ name }) => name.startsWith('session '));
-        expect(
-          ours.map(({ name }) => name),
-          path,
-        ).to.deep.equal(calls.map((call) => `session ${call}`));
-        for (const { parent, status, attributes } of ours) {
-          expect(parent).to.equal(request?.id);
-          expect(status.code).to.equal(UNSET);
-          expect(attributes).to.have.all.keys('wsession.name', 'wsession.ref');
+    const programs = store === 'redis' ? ['redis-server'] : [];
+    itWith(
+      programs,
+      `makes a span of each load, save and destroy, inside the request's (${store})`,
+      async () => {
+        const { ada, spans } = await start(store, await place(store));
+        for (const [path, calls] of [
+          ['/write', ['save']],
+          ['/', ['load']],
+          ['/write?again', ['load']],
+          ['/logout', ['load', 'destroy']],
+        ] as const) {
+          const token = ada.cookie.slice('wsession='.length);
+          expect((await ada.get(path)).status).to.equal(200);
+          const seen = await spans();
+          const [request, ...others] = seen.filter(({ name }) => name.startsWith('GET'));
+          expect(others).to.deep.equal([]);
+          const ours = seen.filter(({ name }) => name.startsWith('session '));
+          expect(
+            ours.map(({ name }) => name),
+            path,
+          ).to.deep.equal(calls.map((call) => `session ${call}`));
+          for (const { parent, status, attributes } of ours) {
+            expect(parent).to.equal(request?.id);
+            expect(status.code).to.equal(UNSET);
+            expect(attributes).to.have.all.keys('wsession.name', 'wsession.ref');
+          }
+          const all = JSON.stringify(seen);
+          expect(all).not.to.contain('a value to hide');
+          if (token) expect(all).not.to.contain(token);
         }
-        const all = JSON.stringify(seen);
-        expect(all).not.to.contain('a value to hide');
-        if (token) expect(all).not.to.contain(token);
-      }
-    });
+      },
+    );
   }
 
-  it('gives the span of a call that failed the status of an error', async function () {
-    if (!hasRedis()) return this.skip();
+  itWith(['redis-server'], 'gives the span of a call that failed the status of an error', async () => {
     const redis = await startRedis();
     endings.push(() => redis.stop());
     const { ada, spans } = await start('redis', redis.url);

@@ -1,4 +1,4 @@
-import type { AddressInfo } from 'node:net';
+import { listen } from 'app-kit/listen';
 import { chooseStore } from 'app-kit/stores';
 import { createLogin, TIMEOUTS } from './app.js';
 
@@ -8,7 +8,4 @@ const { store, place } = chooseStore(process.env.STORE ?? 'fs', { expire: TIMEOU
 const app = await createLogin(store, place);
 app.proxy = secure;
 
-const server = app.listen(Number(process.env.PORT ?? 3000), () => {
-  const { port } = server.address() as AddressInfo;
-  console.log(`The login is at http://localhost:${port} (sessions: ${place}).`);
-});
+listen(app, 'login', place);

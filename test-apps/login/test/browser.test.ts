@@ -2,14 +2,15 @@ import { expect } from 'chai';
 import { MemoryStore } from 'koa-wsession/memory';
 import { createLogin, TIMEOUTS } from 'login';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { newVisitor, type SecureServed, serveSecurely, startBrowserOrSkip } from 'testkit/browser';
+import { BROWSER, newVisitor, type SecureServed, serveSecurely, startBrowser } from 'testkit/browser';
+import { describeWith } from 'testkit/programs';
 
-describe('the login app in Chromium over TLS', () => {
+describeWith(BROWSER, 'the login app in Chromium over TLS', () => {
   let browser: Browser;
-  before(async function () {
-    browser = await startBrowserOrSkip(this);
+  before(async () => {
+    browser = await startBrowser();
   });
-  after(() => browser?.close());
+  after(() => browser.close());
 
   let server: SecureServed;
   let visitors: BrowserContext[];

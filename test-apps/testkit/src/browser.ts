@@ -1,5 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -9,12 +9,8 @@ import { type Browser, type BrowserContext, chromium } from 'playwright-core';
 
 const CHROMIUM = '/usr/bin/chromium';
 
-/** What a browser test needs and this machine lacks, for people; undefined when all is there. */
-function missing(): string | undefined {
-  if (!existsSync(CHROMIUM)) return `${CHROMIUM} is missing: apt-get install chromium`;
-  if (spawnSync('openssl', ['version']).error) return 'openssl is missing: apt-get install openssl';
-  return undefined;
-}
+/** What browser tests need. */
+export const BROWSER: readonly string[] = ['chromium', 'openssl'];
 
 /** Headless Chromium for which every host name is 127.0.0.1, so that `shop.test` and `evil.test` are two sites. */
 export function startBrowser(): Promise<Browser> {
@@ -26,16 +22,6 @@ export function startBrowser(): Promise<Browser> {
       '--host-resolver-rules=MAP * 127.0.0.1',
     ],
   });
-}
-
-/** For a suite's `before`: a browser, or a skip that says what is missing. */
-export function startBrowserOrSkip(suite: { skip(): never }): Promise<Browser> {
-  const what = missing();
-  if (what !== undefined) {
-    console.log(`    skipped: ${what}`);
-    suite.skip();
-  }
-  return startBrowser();
 }
 
 /** The screens that pages are looked at on. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
@@ -37,11 +37,6 @@ export interface RedisServer {
   kill(signal?: NodeJS.Signals): Promise<void>;
   /** Starts the server again on the same port and data folder, ending it first when it still runs. */
   restart(): Promise<void>;
-}
-
-/** Whether there is a redis-server (or another such program) on PATH. */
-export function hasRedis(program = 'redis-server'): boolean {
-  return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0;
 }
 
 /** Starts a redis-server from PATH on 127.0.0.1, without persistence, and resolves when it answers PING. */
