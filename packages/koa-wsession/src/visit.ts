@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { inspect } from 'node:util';
 import type Koa from 'koa';
+import { isPromise } from './ask.js';
 import { NO_RESPONSE, ResponseCarrier } from './carrier.js';
 import { Lifecycle } from './commit.js';
 import { deletionOf, readCookies } from './cookie.js';
@@ -44,12 +45,19 @@ export class Visit {
   }
 
   /** Loads ahead of the handler, where the store has to be waited for. An outage concerns only those who touch. */
-  async preload(): Promise<void> {
+  preload(): Awaitable<void> {
     if (this.#settings.store.capabilities.seals || this.#arrive().tokens.length === 0) return;
-    try {
-      this.#found = await this.#find();
-    } catch (error) {
+    const receive = (found: Found | undefined): void => {
+      this.#found = found;
+    };
+    const fail = (error: unknown): void => {
       this.#failure = { error };
+    };
+    try {
+      const answer = this.#find();
+      return isPromise(answer) ? answer.then(receive, fail) : receive(answer);
+    } catch (error) {
+      fail(error);
     }
   }
 
@@ -84,11 +92,16 @@ export class Visit {
   }
 
   /** Stores what is to be stored. Nothing of the response may be sent before. */
-  async finish(failure: { readonly error: unknown } | undefined): Promise<void> {
+  finish(failure: { readonly error: unknown } | undefined): Awaitable<void> {
     this.#finished = true;
     if (!this.#touched || !this.#lifecycle) return;
+    const storing = this.#lifecycle.finish();
+    return storing ? this.#settle(storing, failure) : this.#carrier?.restore();
+  }
+
+  async #settle(storing: Promise<void>, failure: { readonly error: unknown } | undefined): Promise<void> {
     try {
-      await this.#lifecycle.finish();
+      await storing;
     } catch (error) {
       // What the visitor has to know first is that nothing was stored; what the handler threw must not go unseen.
       if (failure && failure.error !== error) this.#report(failure.error);
