@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, createHmac, type KeyObject, randomFillSync } from 'node:crypto';
 
-/** The longest token that is looked at: browsers keep no larger cookie (RFC 6265bis, 5.6). */
-export const MAX_TOKEN_LENGTH = 4096;
+/** The longest token that is looked at: a header carries no larger one, and browsers keep no larger cookie than half that. */
+export const MAX_TOKEN_LENGTH = 8192;
 
 /*
  * A token is the base64url (RFC 4648, 5, without padding) of

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { CookieStore } from '@koa-wsession/store-cookie';
 import { expect } from 'chai';
 import type Koa from 'koa';
-import type { SessionOptions, Store } from 'koa-wsession';
+import { headerTransport, type SessionOptions, type Store } from 'koa-wsession';
 import sinon from 'sinon';
 import {
   count,
@@ -97,6 +97,24 @@ describe('CookieStore over HTTP', () => {
     const bob = visitor();
     expect((await bob.get('/large?size=4000')).setCookie).to.deep.equal([]);
     expect((await bob.get('/read')).body).to.equal('{}');
+  });
+
+  it('brings back all that a header may carry', async () => {
+    const { visitor } = await open(
+      makeStore(),
+      {
+        '/large': (ctx) => {
+          ctx.session.large = noise(Number(ctx.query.size));
+        },
+        '/read': (ctx) => ctx.session.large?.length,
+      },
+      { transport: headerTransport('x-session') },
+    );
+    const { headers } = await visitor().get('/large?size=5900');
+    const token = headers['x-session'] as string;
+    expect(token.length).to.be.within(8000, 8192);
+    expect((await visitor().get('/read', { headers: { 'x-session': token } })).body).to.equal('5900');
+    expect((await visitor().get('/large?size=6100')).status).to.equal(500);
   });
 
   it('holds about 2.9 kB, as the README says', async () => {

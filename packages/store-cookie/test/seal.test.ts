@@ -152,15 +152,15 @@ describe('a token', () => {
     }
   });
 
-  it('of more than 4096 characters is not looked at', () => {
-    const longest = sealByHand('x'.repeat(3072 - 41));
-    expect(longest.length).to.equal(4096);
-    expect(sealer.open('wsession', longest)).to.have.length(3031);
-    const longer = sealByHand('x'.repeat(3072 - 40));
+  it('of more than 8192 characters is not looked at', () => {
+    const longest = sealByHand('x'.repeat(6144 - 41));
+    expect(longest.length).to.equal(8192);
+    expect(sealer.open('wsession', longest)).to.have.length(6103);
+    const longer = sealByHand('x'.repeat(6144 - 40));
     expect(sealer.open('wsession', longer)).to.equal(undefined);
     const store = makeStore();
-    const large = create(store, recordOf({ a: 'x'.repeat(4000) }));
-    expect(large.length).to.be.above(4096);
+    const large = create(store, recordOf({ a: 'x'.repeat(7000) }));
+    expect(large.length).to.be.above(8192);
     expect(loaded(store, large, call)).to.equal(undefined);
   });
 
