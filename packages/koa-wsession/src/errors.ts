@@ -109,8 +109,8 @@ export class InsecureError extends SessionError {
 }
 
 /**
- * The token is larger than browsers keep in a cookie (they'd drop it without a word), so it isn't sent. `bytes` says how
- * large, `largest` which keys are.
+ * The token is larger than a cookie holds (4096 bytes: browsers drop a larger one without a word) or than
+ * `headerTransport` carries (8192), so it isn't sent. `bytes` says how large, `largest` which keys are.
  */
 export class CookieSizeError extends SessionError {
   /** Bytes of the token; with a cookie's name, where it is one. */
@@ -190,7 +190,7 @@ export class UnsupportedError extends SessionError {
   }
 }
 
-/** A second session middleware on the same request. */
+/** A second session middleware on the same request, ours or another library's. */
 export class TwiceError extends SessionError {
   constructor() {
     super(

@@ -9,7 +9,7 @@ import type { Signer } from './token.js';
 import type { Transport } from './transport.js';
 import type { SessionData } from './types.js';
 
-/** What every store takes, as weppy's session managers did. */
+/** What every store takes. */
 export interface StoreOptions {
   /** Seconds that a session lives after its last change, in the cookie and in the store. Default 3600. */
   expire?: number;
@@ -42,17 +42,17 @@ export interface SessionOptions {
    */
   keys?: Signer | readonly string[];
   /**
-   * Resets the expiration on requests that only read, too: `true` on each, a number at most once in so many
-   * seconds. Default `false`.
+   * Resets the expiration on requests that read the session without changing it, too (not on those that leave it
+   * alone): `true` on each, a number at most once in so many seconds. Default `false`.
    */
   rolling?: boolean | number;
   /** Seconds after its creation at which a session ends, whatever happens in it. Default: none. */
   absoluteTimeout?: number;
-  /** Milliseconds that a call to the store may take, before the answer is a 503. Default 5000. */
+  /** Milliseconds that each call to the store may take, before the answer is a 503. Default 5000. */
   timeout?: number;
   /**
-   * How tokens travel. Default `'cookie'`. `headerTransport('x-session')` for clients that keep no cookies; a list for
-   * both, of which the first that a request uses is the one, and the last where it uses none.
+   * How tokens travel. Default `'cookie'`. `headerTransport('x-session')` for clients that keep no cookies. A list for
+   * both: the first that a request uses carries the answer, too; the last does where it uses none.
    */
   transport?: TransportOption | readonly TransportOption[];
   /** Takes over the sessions that visitors bring from elsewhere. Default: none. */

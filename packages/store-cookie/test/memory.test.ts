@@ -5,7 +5,7 @@ import { Recent } from '../dist/recent.js';
 import { Revoked } from '../dist/revoked.js';
 import { call, changesOf, create, loaded, makeStore, newAddress, recordOf, update } from './support.js';
 
-(canMeasureHeap ? describe : describe.skip)('memory', function () {
+(canMeasureHeap ? describe : describe.skip)('The memory of CookieStore', function () {
   this.timeout(300_000);
 
   it('stays flat within 2 MB over 200,000 sessions', () => {

@@ -21,7 +21,7 @@ describe('CookieStore: its options', () => {
     throw new Error('it was not refused');
   }
 
-  it('are the seed’s, with its defaults', () => {
+  it('have their defaults', () => {
     const { expire, secure, domain, capabilities } = new CookieStore(SECRET);
     expect({ expire, secure, domain, capabilities }).to.deep.equal({
       expire: 3600,

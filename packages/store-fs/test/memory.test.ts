@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { canMeasureHeap, heapGrowth, passThrough } from 'testkit';
 
 /** Takes minutes, and a collector to call: `npm run soak`. */
-(canMeasureHeap ? describe : describe.skip)('memory', () => {
+(canMeasureHeap ? describe : describe.skip)('The memory of FsStore', () => {
   it('stays flat within 2 MB over 200,000 sessions', async function () {
     this.timeout(900_000);
     const directory = await mkdtemp(join(tmpdir(), 'store-fs-'));

@@ -6,7 +6,7 @@ import { call, contentOf, errorOf, newAddress, recordOf, useFolder } from './hel
 describe('new FsStore()', () => {
   const folder = useFolder();
 
-  it('has the defaults that weppy had', async () => {
+  it('has its defaults', async () => {
     const store = new FsStore({ sweepInterval: false });
     expect(store).to.include({ expire: 3600, secure: false, domain: undefined });
     expect(store.capabilities).to.deep.equal({ seals: false, merges: true, revokes: true });

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import { canMeasureHeap, heapGrowth, itWith, passThrough, startRedis } from 'testkit';
 
 /** Takes a minute, and a collector to call: `npm run soak`. */
-(canMeasureHeap ? describe : describe.skip)('memory', () => {
+(canMeasureHeap ? describe : describe.skip)('The memory of RedisStore', () => {
   itWith(['redis-server'], 'stays flat within 2 MB over 200,000 sessions', async function () {
     this.timeout(900_000);
     const server = await startRedis();

@@ -11,7 +11,7 @@ const sinon = createSandbox();
 describe('new RedisStore(redis, options)', () => {
   const redis = sinon.createStubInstance(Redis);
 
-  it("has the seed's defaults", () => {
+  it('has its defaults', () => {
     const store = new RedisStore(redis);
     expect(store).to.include({ expire: 3600, secure: false, domain: undefined });
     expect(store.capabilities).to.deep.equal({ seals: false, merges: true, revokes: true });

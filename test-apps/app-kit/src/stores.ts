@@ -16,9 +16,9 @@ export interface Choice {
 export function chooseStore(name: string, options: StoreOptions = {}): Choice {
   switch (name) {
     case 'cookie':
-      // Without a SECRET of its own, a restart of the app ends every session.
+      // Without a SESSION_SECRET of its own, a restart of the app ends every session.
       return {
-        store: new CookieStore(process.env.SECRET ?? randomBytes(32).toString('base64'), options),
+        store: new CookieStore(process.env.SESSION_SECRET ?? randomBytes(32).toString('base64'), options),
         place: 'sealed in your cookie',
       };
     case 'fs':
