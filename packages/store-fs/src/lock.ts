@@ -16,7 +16,7 @@ import { codeOf } from './atomic-file.js';
  * A ticket of a process that was killed is broken in the same way.
  */
 
-/** Milliseconds after which a lock may be broken although its holder seems alive. The core gives up sooner. */
+/** Milliseconds after which a lock may be broken although its holder seems alive: twice the core's default `timeout`. */
 const LEASE = 10_000;
 
 /** An identity: host, process, when that process started, which store of it, which lock of that. */
@@ -122,8 +122,9 @@ export class Lock {
   readonly identity: string;
   readonly #path: string;
   readonly #seize: () => Promise<boolean>;
-  readonly #wall: number = Date.now();
-  readonly #monotonic: number = performance.now();
+  /** When its lease began; once it is seized, that of the ticket. */
+  #wall: number = Date.now();
+  #monotonic: number = performance.now();
   #seized = false;
 
   constructor(identity: string, path: string, seize: () => Promise<boolean>) {
@@ -137,10 +138,11 @@ export class Lock {
    * @throws LockError where somebody else may have it, because this process stood still for too long
    */
   async confirm(): Promise<void> {
-    if (this.#seized || !this.#mayHaveLapsed()) return;
-    this.#seized = await this.#seize();
-    if (!this.#seized)
+    if (!this.#mayHaveLapsed()) return;
+    const [wall, monotonic] = [Date.now(), performance.now()];
+    if (this.#seized || !(await this.#seize()))
       throw new LockError(`The lock ${basename(this.#path)} was held for too long and is lost`);
+    [this.#seized, this.#wall, this.#monotonic] = [true, wall, monotonic];
   }
 
   async release(): Promise<void> {

@@ -341,6 +341,27 @@ describe('the lock', () => {
       expect(contentOf(await slow.load(address))).to.deep.equal({ a: '1', c: '1' });
       expect(folder.current.endings(address)).to.deep.equal(['']);
     });
+
+    it('twice, and lost it the second time: the lock of who has it by then stays', async () => {
+      const { address, lock } = await prepare();
+      const slow = folder.current.store();
+      const clock = sandbox.useFakeTimers({ toFake: ['Date'], now: Date.now() });
+      let ticket: string | undefined;
+      replaceCall('symlink', async (target, path, type) => {
+        await real.symlink(target, path, type);
+        if (path === lock) clock.tick(6 * SECOND);
+        else ticket = String(path);
+      });
+      replaceCall('rename', async (from, to) => {
+        await real.rename(from, to);
+        await real.unlink(String(ticket));
+        await real.unlink(lock);
+        await real.symlink('elsewhere.1.1.x.9', lock);
+        clock.tick(11 * SECOND);
+      });
+      expect(await slow.update(address, changesOf({ c: '1' }), call())).to.deep.equal({ outcome: 'updated' });
+      expect(readlinkSync(lock)).to.equal('elsewhere.1.1.x.9');
+    });
   });
 
   it('that can not be removed does not undo what was done, and is broken in its time', async () => {
