@@ -32,8 +32,8 @@ export class ResponseCarrier implements Carrier {
   /** The request's headers that the session was looked for in. */
   readonly #vary: readonly string[];
   #value: string | undefined;
-  /** What goes out beside the token. */
-  readonly #kept: Array<readonly [header: string, value: string]> = [];
+  /** Cookies that go out beside the token. */
+  readonly #kept: string[] = [];
 
   constructor(response: ServerResponse, transport: Transport, vary: readonly string[]) {
     this.#response = response;
@@ -53,9 +53,9 @@ export class ResponseCarrier implements Carrier {
     }) as typeof end;
   }
 
-  /** Sends a header beside the token, of which there may be others. */
-  keep(header: string, value: string): void {
-    this.#kept.push([header, value]);
+  /** Sends a cookie beside the token. */
+  keep(cookie: string): void {
+    this.#kept.push(cookie);
     this.restore();
   }
 
@@ -64,9 +64,9 @@ export class ResponseCarrier implements Carrier {
     if (this.#response.headersSent) return;
     for (const header of this.#vary) addVary(this.#response, header);
     if (this.#value !== undefined && !this.#current().includes(this.#value)) this.#put(this.#value);
-    for (const [header, value] of this.#kept) {
-      const present = this.#current(header);
-      if (!present.includes(value)) this.#response.setHeader(header, [...present, value]);
+    for (const cookie of this.#kept) {
+      const present = this.#current('Set-Cookie');
+      if (!present.includes(cookie)) this.#response.setHeader('Set-Cookie', [...present, cookie]);
     }
   }
 

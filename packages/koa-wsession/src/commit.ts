@@ -159,14 +159,16 @@ export class Lifecycle {
         const text = encode(await change(it.entries.decode(before)), toUserKey(key));
         const expected = it.entries.baseline(key);
         const pending = it.entries.changes();
-        if (text === expected && !pending) return it.entries.get(key);
+        // What others did to the key since it was loaded, only the store knows, if they could do anything.
+        const isCurrent = !this.#opening.settings.store.capabilities.merges;
+        if (text === expected && !pending && isCurrent) return it.entries.get(key);
 
         const changes = {
           set: new Map([...(pending?.set ?? []), [key, text]]),
           delete: pending?.delete.filter((removed) => removed !== key) ?? [],
         };
         if (!it.held) {
-          await this.#create(it, changes, Date.now());
+          await this.#create(it, changes);
           it.entries.overwrite(key, text, before);
           return it.entries.get(key);
         }
@@ -199,7 +201,9 @@ export class Lifecycle {
 
       const ended = await this.#ask('destroy', oldKey, (store, call) => store.destroy(oldKey, call)).catch(
         (error) => {
-          this.#opening.carrier.retract();
+          // What was handed over before, by save(), leads to the old session, which is still there.
+          if (it.renewal === 'done' && this.#reachable) this.#handOver(old, () => before);
+          else this.#opening.carrier.retract();
           throw error;
         },
       );
@@ -232,14 +236,15 @@ export class Lifecycle {
       this.#finished = true;
       return;
     }
-    return this.#inTurn((it) => {
+    return this.#inTurn(() => {
       this.#finished = true;
+      const it = this.#current; // also where one that nobody waits for took the other's place meanwhile
       return this.#orPutBack(async () => {
         if (this.#unheard) throw this.#unheard.error;
         const changes = it.entries.changes();
         if (this.#outage && (changes || this.#condemned.length > 0)) throw this.#outage; // it was asked, and waited for
         if (it.gone && changes) throw it.gone;
-        await this.#executeBefore(it);
+        await this.#execute();
         await this.#commit(it, changes);
         await this.#roll(it);
       });
@@ -268,6 +273,7 @@ export class Lifecycle {
   async #orPutBack(storing: () => Promise<void>): Promise<void> {
     try {
       await storing();
+      this.#claimed.length = 0;
     } catch (error) {
       for (const mark of this.#claimed.splice(0)) this.#opening.settings.taken.putBack(mark);
       throw error;
@@ -309,7 +315,7 @@ export class Lifecycle {
     if (it.held) {
       if (changes || it.renewal === 'due') await this.#store(it, changes ?? NO_CHANGES);
     } else if (changes && [...changes.set.keys()].some((key) => key !== EXPIRE_KEY)) {
-      await this.#create(it, changes, Date.now());
+      await this.#create(it, changes);
     }
   }
 
@@ -321,15 +327,16 @@ export class Lifecycle {
         const ended = await this.#ask('destroy', key, (store, call) => store.destroy(key, call));
         if (ended) this.#announce('destroyed', key);
         // Where there was nothing to end, somebody else ended it, and the browser may hold a newer session's cookie.
-        if (ended && this.#reachable) this.#opening.carrier.clear();
+        if (!ended) this.#opening.carrier.retract();
+        else if (this.#reachable) this.#opening.carrier.clear();
         await this.#delist(ended?.entries.get(OWNER_KEY), key);
       }
       this.#condemned.shift();
     }
   }
 
-  async #create(it: Incarnation, changes: EntryChanges, createdAt: number): Promise<void> {
-    const { held, entries } = await this.#make(it, changes.set, createdAt);
+  async #create(it: Incarnation, changes: EntryChanges): Promise<void> {
+    const { held, entries } = await this.#make(it, changes.set, Date.now());
     it.held = held;
     it.renewal = 'done';
     it.entries.settle({ set: entries, delete: [] });

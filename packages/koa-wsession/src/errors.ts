@@ -1,7 +1,6 @@
 /**
- * Every error of this library: what happened, to what, and what to do about it.
- * `code` is stable and meant for programs; the message is meant for people and may change.
- * No message, and no property, ever holds a token, an id or a session's value.
+ * What an error's `code` can be. It is stable and meant for programs; the message is meant for people (what happened, to
+ * what, and what to do about it) and may change. Neither ever holds a token, an id or a session's value.
  */
 export type SessionErrorCode =
   | 'WSESSION_OPTION'
@@ -138,8 +137,9 @@ export class CookieSizeError extends SessionError {
 }
 
 /**
- * A change after the response's headers went out: it could not be stored any more. `keys` says which. As the request is
- * answered by then, it is an `error` event of the app.
+ * A change after the response's headers went out: it could not be stored any more. `keys` says which. What waits for it
+ * (`save()`, `update()`, `regenerate()`) rejects with it; else, as the request is answered by then, it is an `error`
+ * event of the app.
  */
 export class LateError extends SessionError {
   /** The session's keys whose change is lost. */

@@ -1,4 +1,4 @@
-import { ask, isPromise } from './ask.js';
+import { ask, hashOf, isPromise } from './ask.js';
 import { announce, type RejectionReason } from './events.js';
 import type { Settings } from './options.js';
 import type { Awaitable, None, SessionRecord } from './store.js';
@@ -42,19 +42,20 @@ function lookUp(
   limit: number,
 ): Awaitable<Found | undefined> {
   const place = token.length > limit ? 'oversized' : locate(settings, signer, token);
-  if (typeof place === 'string') return reject(settings, token, place);
+  if (typeof place === 'string') return reject(settings, () => addressOf(settings.name, token), place);
 
+  const hash = (): string => hashOf(settings.store, settings.name, place.key);
   const receive = (record: SessionRecord | None): Found | undefined => {
-    if (typeof record !== 'object') return reject(settings, token, record ?? 'unknown');
+    if (typeof record !== 'object') return reject(settings, hash, record ?? 'unknown');
     const end = Math.min(record.expiresAt, record.createdAt + settings.absoluteTimeout);
-    return Date.now() < end ? { place, record } : reject(settings, token, 'expired');
+    return Date.now() < end ? { place, record } : reject(settings, hash, 'expired');
   };
   const answer = ask(settings, 'load', place.key, (store, call) => store.load(place.key, call));
   return isPromise(answer) ? answer.then(receive) : receive(answer);
 }
 
-function reject({ name }: Settings, token: string, reason: RejectionReason): undefined {
-  const message = () => ({ name, session: addressOf(name, token), reason });
+function reject({ name }: Settings, hash: () => string, reason: RejectionReason): undefined {
+  const message = () => ({ name, session: hash(), reason });
   if (reason === 'expired') announce('expired', message);
   announce('rejected', message);
 }

@@ -33,7 +33,8 @@ export interface Sessions extends Koa.Middleware {
 
   /**
    * The sessions whose `owner` this is, newest first; the one that is `current` is marked.
-   * @throws UnsupportedError with a store that seals; UnavailableError
+   * @throws UnsupportedError with a store that has no `owners` (one that seals); UnavailableError; OptionError for an
+   * owner that is no string, or an empty one
    */
   list(owner: string, current?: Session): Promise<OwnedSession[]>;
 
@@ -59,7 +60,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
 
   async function session(ctx: Koa.Context, next: Koa.Next): Promise<void> {
     const visit = attach(ctx, settings);
-    // Where nothing has to be waited for, nothing is: an await costs each request more than all the rest of this.
+    // Only what has to be waited for is: these two awaits would cost each request as much as all the rest of this.
     const loading = visit.preload();
     if (loading) await loading;
     if (settings.adopt) await visit.adopt(ctx);
@@ -75,7 +76,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
     const storing = visit.finish(failure);
     if (storing) await storing;
     if (failure) throw failure.error;
-    if (ctx.body instanceof Stream || ctx.body instanceof ReadableStream) visit.watchStream();
+    if (isStreamed(ctx)) visit.watchStream();
   }
 
   return Object.assign(session, {
@@ -84,6 +85,13 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
     list: (owner: string, current?: Session) => listOwned(settings, owner, current),
     revoke: (owner: string, which?: RevokeOptions) => revokeOwned(settings, owner, which),
   });
+}
+
+/** Whether the response's body goes out when the middlewares are done, so that the handler may still be at work. */
+function isStreamed({ body, respond }: Koa.Context): boolean {
+  return (
+    respond === false || body instanceof Stream || body instanceof ReadableStream || body instanceof Response
+  );
 }
 
 const VISIT: unique symbol = Symbol('koa-wsession');

@@ -11,7 +11,7 @@ import type { SessionData } from './types.js';
 
 /** What every store takes. */
 export interface StoreOptions {
-  /** Seconds that a session lives after its last change, in the cookie and in the store. Default 3600. */
+  /** Seconds that a session lives after its last change, in the cookie and in the store: over 0, up to ten years. Default 3600. */
   expire?: number;
   /** Sessions only over https. Default `false`. Behind a proxy that ends TLS, set `app.proxy = true`. */
   secure?: boolean;
@@ -43,10 +43,11 @@ export interface SessionOptions {
   keys?: Signer | readonly string[];
   /**
    * Resets the expiration on requests that read the session without changing it, too (not on those that leave it
-   * alone): `true` on each, a number at most once in so many seconds. Default `false`.
+   * alone): `true` on each, a number at most once in so many seconds, which have to be less than `expire`.
+   * Default `false`.
    */
   rolling?: boolean | number;
-  /** Seconds after its creation at which a session ends, whatever happens in it. Default: none. */
+  /** Seconds after its creation at which a session ends, whatever happens in it: over 0, up to ten years. Default: none. */
   absoluteTimeout?: number;
   /** Milliseconds that each call to the store may take, before the answer is a 503. Default 5000. */
   timeout?: number;
@@ -213,6 +214,7 @@ export function resolveOptions(store: Store, options: SessionOptions): Settings 
       value === undefined || ((value as unknown[]).length > 0 && (value as unknown[]).every(isToken)),
     'a cookie name, or a list of them',
   );
+  check('adopt.clear', clear, () => !clear?.includes(name), `other names than the session's own, ${name}`);
   const attributes = { path, domain, secure, httpOnly, sameSite, partitioned, priority };
   const cookie = cookieTransport(name, attributes);
   const used = transports.map((one) => (one === 'cookie' ? cookie : one));

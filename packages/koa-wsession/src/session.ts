@@ -46,6 +46,8 @@ export function replaceContent(lifecycle: Lifecycle, data: unknown): void {
     throw new ValueError('session', `can be assigned a plain object, or null to end it, and not ${kind}.`);
   }
   const content = Object.entries(data);
+  if (Reflect.ownKeys(data).length > content.length)
+    throw new ValueError('session', "can't be assigned an object with symbols or hidden properties as keys.");
   for (const [key, value] of content) {
     if (MEMBERS.has(key)) throw new ReservedError(key);
     checkStorable(toEntryKey(key), value);

@@ -45,14 +45,15 @@ export interface SessionMembers {
    * (OWASP: session fixation). The old id is worth nothing once awaited. What was assigned before is stored under the
    * new id only; what parallel requests write meanwhile is carried over. The age, on which `absoluteTimeout` counts,
    * stays.
-   * @throws GoneError if the session ended meanwhile; UnavailableError
+   * Does nothing while `isNew`: such a session gets its id when it is stored.
+   * @throws GoneError if the session ended meanwhile; else as `save`, and LateError always once the headers are sent
    */
   regenerate(): Promise<void>;
 
   /**
    * Stores what changed up to now, instead of at the end of the request. Once awaited it is stored.
-   * @throws GoneError, UnavailableError, ValueError, CookieSizeError; LateError once the headers are sent, where
-   * the visitor would need a new cookie
+   * @throws GoneError, UnavailableError, InsecureError, ValueError, CookieSizeError; where the visitor would need a new
+   * cookie, LateError once the headers are sent, and NoResponseError without a response
    */
   save(): Promise<void>;
 
@@ -71,20 +72,24 @@ export interface SessionMembers {
   /**
    * Gives this session a lifetime of its own, in seconds after its last change, in place of the store's `expire`:
    * "remember me". It is kept with the session, and `absoluteTimeout` still ends it.
-   * @throws OptionError unless over 0
+   * @throws OptionError unless over 0 and up to ten years; InsecureError
    */
   expireIn(seconds: number): void;
 
   /**
    * Whose session it is: an id of your user, by which `sessions.list` and `sessions.revoke` find it. It stays with the
    * session, also through `regenerate`, until it is set to `undefined`.
+   * @throws OptionError for what is neither a string nor `undefined`, and for an empty one
    */
   owner: string | undefined;
 
-  /** What `sessions.list` shows beside the session, such as the browser's name. */
+  /** What `sessions.list` shows beside the session, such as the browser's name. Throws as `owner` does. */
   label: string | undefined;
 
-  /** Leaves a message for a later request. */
+  /**
+   * Leaves a message for a later request.
+   * @throws ValueError for what can't be stored
+   */
   flash<K extends keyof FlashData & string>(key: K, value: FlashData[K]): void;
   /**
    * Takes the message that was left: reads it, and removes it. `undefined` where there is none. Of parallel requests in

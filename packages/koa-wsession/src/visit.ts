@@ -47,17 +47,21 @@ export class Visit {
   /** Loads ahead of the handler, where the store has to be waited for. An outage concerns only those who touch. */
   preload(): Awaitable<void> {
     if (this.#settings.store.capabilities.seals || this.#arrive().tokens.length === 0) return;
-    const receive = (found: Found | undefined): void => {
-      this.#found = found;
-    };
-    const fail = (error: unknown): void => {
-      this.#failure = { error };
-    };
     try {
       const answer = this.#find();
-      return isPromise(answer) ? answer.then(receive, fail) : receive(answer);
+      if (isPromise(answer)) {
+        return answer.then(
+          (found) => {
+            this.#found = found;
+          },
+          (error) => {
+            this.#failure = { error };
+          },
+        );
+      }
+      this.#found = answer;
     } catch (error) {
-      fail(error);
+      this.#failure = { error };
     }
   }
 
@@ -78,7 +82,7 @@ export class Visit {
       this.#touched = false; // by us, not by the handler
       return;
     }
-    for (const name of sent ?? []) this.#carrier?.keep('Set-Cookie', deletionOf(name, '; Path=/'));
+    for (const name of sent ?? []) this.#carrier?.keep(deletionOf(name, attributesOfOld(name)));
   }
 
   get session(): Session {
@@ -176,6 +180,11 @@ export class Visit {
     const reported = error instanceof Error ? error : new Error(`non-error thrown: ${inspect(error)}`);
     this.#at.app.emit('error', reported, this.#at);
   }
+}
+
+/** A cookie can only be deleted with what its name demands (RFC 6265bis, 4.1.3). */
+function attributesOfOld(name: string): string {
+  return /^__(host|secure)-/i.test(name) ? '; Path=/; Secure' : '; Path=/';
 }
 
 interface Arrival {

@@ -82,6 +82,17 @@ describe('adopt', () => {
     });
   }
 
+  it('deletes a cookie whose name demands it with Secure', async () => {
+    const clear = ['__Host-old', '__Secure-old'];
+    const { visitor } = await adopting(undefined, { clear });
+    const { setCookie } = await visitor().get('/read', {
+      headers: { cookie: '__Host-old=1; __Secure-old=1' },
+    });
+    expect(setCookie.filter((line) => line.startsWith('__'))).to.deep.equal(
+      clear.map((name) => `${DELETION(name)}; Secure`),
+    );
+  });
+
   it('with `clear` is asked only where such a cookie is sent', async () => {
     const { visitor, asked } = await adopting(undefined, { clear: 'koa.sess' });
     for (const cookie of ['other=1', 'koa.sess2=1', 'xkoa.sess=1', 'koa.sess.sig=1', SOME_COOKIE])

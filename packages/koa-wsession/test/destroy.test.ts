@@ -82,6 +82,40 @@ for (const [name, end] of ways) {
       }
     });
 
+    it('of a session that ended since save() set its cookie hands nothing out', async () => {
+      const store = stubStore();
+      store.destroy.returns(undefined);
+      const { setCookie } = await inRequest(
+        async (ctx) => {
+          ctx.session.a = 1;
+          await ctx.session.save();
+          await end(ctx);
+        },
+        { store: asStore(store), cookie: SOME_COOKIE },
+      );
+      expect(setCookie).to.deep.equal([]);
+    });
+
+    it('counts, and so does what is assigned then, while the request waits for a save() that nobody awaited', async () => {
+      const store = stubStore();
+      const saved = new Gate<unknown>();
+      store.update.returns(saved.passed);
+      const { status } = await inRequest(
+        (ctx) => {
+          ctx.session.a = 1;
+          void ctx.session.save();
+          setImmediate(() => {
+            void end(ctx);
+            ctx.session.fresh = 1;
+            saved.open({ outcome: 'updated' });
+          });
+        },
+        { store: asStore(store), cookie: SOME_COOKIE },
+      );
+      expect([status, store.destroy.callCount, store.create.callCount]).to.deep.equal([200, 1, 1]);
+      expect(Object.fromEntries(store.create.firstCall.args[1].entries)).to.deep.equal({ fresh: '1' });
+    });
+
     it('twice asks the store once', async () => {
       const store = stubStore();
       await inRequest(

@@ -257,6 +257,20 @@ describe('the events', () => {
       }
     });
 
+    it('expired, of a signed id: by the hash that stood for the session before', async () => {
+      const heard = listenToEvents();
+      const store = new MemoryStore();
+      const site = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, { store, keys: ['k'] });
+      const ada = site.visitor();
+      await ada.get('/');
+      const load = store.load.bind(store);
+      store.load = (key) => ({ ...load(key), expiresAt: 0 }) as never;
+      await ada.get('/');
+      expect(heard.slice(0, 3).map(([event, { session }]) => [event, session])).to.deep.equal(
+        ['created', 'expired', 'rejected'].map((event) => [event, heard[0]?.[1].session]),
+      );
+    });
+
     it('each of several tokens, up to the one that leads to a session', async () => {
       const store = new MemoryStore();
       const site = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, { store });

@@ -2,7 +2,17 @@ import { expect } from 'chai';
 import type Koa from 'koa';
 import { MemoryStore } from 'koa-wsession/memory';
 import { stub } from 'sinon';
-import { asStore, createSite, Gate, inRequest, observe, SOME_COOKIE, stubStore, tidy } from './helpers.js';
+import {
+  asStore,
+  createSite,
+  Gate,
+  inRequest,
+  observe,
+  recordOf,
+  SOME_COOKIE,
+  stubStore,
+  tidy,
+} from './helpers.js';
 
 describe('flash(key, value)', () => {
   afterEach(tidy);
@@ -143,6 +153,26 @@ describe('flash(key)', () => {
     expect(JSON.parse(body)).to.equal('x');
     const { set, delete: removed } = store.update.firstCall.args[1];
     expect([set.size, removed]).to.deep.equal([0, ['\0flash:note']]);
+  });
+
+  it('takes it for good once that is stored, whatever fails afterwards', async () => {
+    const store = stubStore();
+    store.load.callsFake(() => recordOf({ '\0flash:note': '["mark","x"]' })); // as a parallel request had read it
+    store.update.onSecondCall().throws(new Error('down'));
+    const { visitor } = await createSite(
+      {
+        '/take': async (ctx) => {
+          expect(ctx.session.flash('note')).to.equal('x');
+          await ctx.session.save();
+          ctx.session.a = 1;
+        },
+        '/get': handlers['/get'],
+      },
+      { store: asStore(store) },
+    );
+    const ada = visitor();
+    expect((await ada.get('/take', { headers: { cookie: SOME_COOKIE } })).status).to.equal(503);
+    expect((await ada.get('/get', { headers: { cookie: SOME_COOKIE } })).json()).to.equal(null);
   });
 
   describe('that was taken by a request whose save failed', () => {

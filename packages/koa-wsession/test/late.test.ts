@@ -148,6 +148,38 @@ describe('a change after the response', () => {
     expect(await content()).to.deep.equal({ a: 1, list: [] });
   });
 
+  for (const [what, send] of Object.entries<(ctx: Koa.Context, parts: AsyncIterable<string>) => unknown>({
+    "a Response's": (ctx, parts) => {
+      ctx.body = new Response(Readable.toWeb(Readable.from(parts)) as never);
+    },
+    "the handler's own": (ctx, parts) => {
+      ctx.respond = false;
+      Readable.from(parts).pipe(ctx.res);
+    },
+  })) {
+    it(`in place, in a stream that is ${what}, is reported too`, async () => {
+      const site = await createSite({
+        '/': write,
+        '/late': (ctx) => {
+          const { list } = ctx.session;
+          return send(
+            ctx,
+            (async function* () {
+              yield 'a';
+              await settle();
+              list.push(1);
+              yield 'b';
+            })(),
+          );
+        },
+      });
+      const reported = site.nextError();
+      const { reply } = await visit(site, '/late');
+      expect(reply.body).to.equal('ab');
+      expect((await reported).keys).to.deep.equal(['list']);
+    });
+  }
+
   it('in a stream that changes nothing is not reported', async () => {
     const site = await createSite({
       '/': write,

@@ -144,6 +144,10 @@ describe('session(store, options)', () => {
         { nmae: 'sid' },
         /^session\(\) has no option "nmae", but it takes name, path, sameSite, httpOnly, partitioned, priority, keys, rolling, absoluteTimeout, timeout, transport, adopt\.$/,
       ],
+      [
+        { name: 'koa.sess', adopt: Object.assign(() => undefined, { clear: ['koa.sess'] }) },
+        /^adopt\.clear is a list of 1, but it takes other names than the session's own, koa\.sess\.$/,
+      ],
       [{ maxAge: 1 }, /^session\(\) has no option "maxAge", /],
       [{ secure: true }, /^session\(\) has no option "secure", /],
       [null, /^The options of session\(\) is null, but it takes an object/],

@@ -182,6 +182,20 @@ describe('regenerate()', () => {
       expect((await contents())[0]).to.deep.equal({ visited: true });
     });
 
+    it('to end the old record leaves the cookie of the old session, where save() set it in this request', async () => {
+      const store = stubStore();
+      store.destroy.rejects(new Error('down'));
+      const { setCookie } = await inRequest(
+        async (ctx) => {
+          ctx.session.a = 1;
+          await ctx.session.save();
+          expect(await errorOf(() => ctx.session.regenerate())).to.be.instanceOf(UnavailableError);
+        },
+        { store: asStore(store), cookie: SOME_COOKIE },
+      );
+      expect(setCookie.map((line) => line.split(';')[0])).to.deep.equal([SOME_COOKIE]);
+    });
+
     it('to carry over is a 503 that delivers the new cookie', async () => {
       const store = stubStore();
       store.destroy.callsFake(() => recordOf({ n: '1', added: '1' }));

@@ -367,6 +367,15 @@ describe('ctx.session', () => {
     }
   });
 
+  for (const [what, property] of [
+    ['a symbol', { [Symbol('a')]: 1 }],
+    ['a hidden property', Object.defineProperty({}, 'a', { value: 1 })],
+  ] as const)
+    it(`is not assigned an object with ${what}, which would be lost`, () =>
+      inRequest((ctx) => {
+        expect(() => void (ctx.session = property)).to.throw(ValueError, /symbols or hidden properties/);
+      }));
+
   it('keeps what is its own apart from any key', () =>
     inRequest((ctx) => {
       const { session } = ctx;

@@ -9,6 +9,7 @@ import {
   errorOf,
   Gate,
   inRequest,
+  OpenStore,
   observe,
   recordOf,
   SOME_COOKIE,
@@ -136,13 +137,31 @@ describe('update(key, change)', () => {
     }
   });
 
-  it('to the same value stores nothing', async () => {
+  it('to the value that it was loaded with asks the store whether it still is', async () => {
     const store = stubStore();
-    await inRequest(async (ctx) => expect(await ctx.session.update('n', (n) => n)).to.equal(1), {
+    store.update.onFirstCall().returns({ outcome: 'conflict', actual: '0' });
+    await inRequest(async (ctx) => expect(await ctx.session.update('n', (n) => Math.max(n, 1))).to.equal(1), {
       store: asStore(store),
       cookie: SOME_COOKIE,
     });
-    expect(store.update.callCount).to.equal(0);
+    expect(requests(store)).to.deep.equal([
+      { set: { n: '1' }, expect: { key: 'n', value: '1' } },
+      { set: { n: '1' }, expect: { key: 'n', value: '0' } },
+    ]);
+  });
+
+  it('to the same value stores nothing where nobody else can have changed it', async () => {
+    const store = new OpenStore();
+    const { visitor } = await createSite(
+      {
+        '/': (ctx) => void (ctx.session.n = 1),
+        '/same': (ctx) => ctx.session.update('n', (n) => n),
+      },
+      { store },
+    );
+    const ada = visitor();
+    await ada.get('/');
+    expect([(await ada.get('/same')).setCookie, store.calls]).to.deep.equal([[], ['create', 'load']]);
   });
 
   it('of a new session makes its record', async () => {
