@@ -89,9 +89,9 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
 
 /** Whether the response's body goes out when the middlewares are done, so that the handler may still be at work. */
 function isStreamed({ body, respond }: Koa.Context): boolean {
-  return (
-    respond === false || body instanceof Stream || body instanceof ReadableStream || body instanceof Response
-  );
+  if (respond === false) return true;
+  if (typeof body !== 'object') return false; // the usual case; Node loads Response when it is first looked at
+  return body instanceof Stream || body instanceof ReadableStream || body instanceof Response;
 }
 
 const VISIT: unique symbol = Symbol('koa-wsession');
