@@ -9,7 +9,7 @@ declare module 'koa-wsession' {
   }
 }
 
-/** The seed's example: it counts a visitor's visits. `place` says where the sessions are. */
+/** It counts a visitor's visits. `place` says where the sessions are. */
 export function createApp(store: Store, place: string): Koa {
   const app = new Koa();
   const router = new Router();
