@@ -271,11 +271,11 @@ export class Lifecycle {
 
   /** Where it can't be stored that messages were taken, they can be taken again. */
   async #orPutBack(storing: () => Promise<void>): Promise<void> {
+    const claimed = this.#claimed.splice(0);
     try {
       await storing();
-      this.#claimed.length = 0;
     } catch (error) {
-      for (const mark of this.#claimed.splice(0)) this.#opening.settings.taken.putBack(mark);
+      for (const mark of claimed) this.#opening.settings.taken.putBack(mark);
       throw error;
     }
   }
