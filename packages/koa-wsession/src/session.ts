@@ -27,11 +27,10 @@ const TEXTS: ReadonlyMap<string | symbol, string> = new Map([
 
 /** The session object of a lifecycle: a plain object to look at, without a prototype, so that every key is data. */
 export function exposeSession(lifecycle: Lifecycle): Session {
-  const handler = new SessionHandler(lifecycle);
-  return new Proxy(handler, handler) as object as Session;
+  return new Proxy(TARGET, new SessionHandler(lifecycle)) as Session;
 }
 
-/** What the handler answers with its lifecycle: the session's way back, of which nothing is to be seen. */
+/** What a session answers with its lifecycle: the way back, of which nothing is to be seen. */
 const LIFECYCLE: unique symbol = Symbol('lifecycle');
 
 /** The key of the record behind a session, while there is one. */
@@ -63,22 +62,21 @@ function isPlainObject(value: unknown): value is object {
   return prototype === Object.prototype || prototype === null;
 }
 
-/** Handler and target in one, of which nothing shows but to `inspect`, which looks at the target, past the traps. */
-class SessionHandler implements ProxyHandler<SessionHandler> {
+/** Of no session: the traps never touch it. Only `inspect` looks at it, past the traps, and calls this on the session. */
+const TARGET: object = Object.create({
+  [inspect.custom](this: { [LIFECYCLE]?: Lifecycle }): object {
+    const lifecycle = this[LIFECYCLE]; // none where `showProxy` has it look at this very object
+    return lifecycle ? { ...exposeSession(lifecycle) } : {};
+  },
+});
+
+/** No member of its own may be a symbol: V8 12 and later (Node 22) would find no `get` beside it. */
+class SessionHandler implements ProxyHandler<object> {
   readonly #lifecycle: Lifecycle;
   #methods: SessionMethods | undefined;
 
   constructor(lifecycle: Lifecycle) {
     this.#lifecycle = lifecycle;
-  }
-
-  get [LIFECYCLE](): Lifecycle {
-    return this.#lifecycle;
-  }
-
-  /** Called on the session, or with `showProxy` on the handler itself. */
-  [inspect.custom](): object {
-    return { ...exposeSession(this[LIFECYCLE]) };
   }
 
   getPrototypeOf(): null {
