@@ -1,6 +1,6 @@
 /*
- * Not among the tests of `npm test`, since it needs the network: `npm run test:consumers`. The four packages, packed and
- * installed into empty folders as anybody would.
+ * The four packages, packed and installed into empty folders as anybody would: `npm run test:consumers`, with which
+ * `npm test` ends. Without a registry to install from, it is skipped.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';

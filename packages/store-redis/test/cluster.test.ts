@@ -6,7 +6,7 @@ import { Client, type Served, serve } from 'testkit/http';
 import { describeWith } from 'testkit/programs';
 import { type RedisCluster, type RedisServer, startCluster, until } from 'testkit/redis';
 import { counterApp } from './app.js';
-import { describeOutcome, startLoad } from './load.js';
+import { describeOutcome, type Outcome, startLoad } from './load.js';
 import { address, COMMANDS, call, changesOf, contentOf, recordOf } from './support.js';
 
 const versions = {
@@ -92,46 +92,40 @@ for (const [version, connect] of Object.entries(versions)) {
         }
       });
 
-      it('loses nothing to a failover that is ordered under load', async function () {
+      /** What comes of a load while `change` has the replica take over. */
+      async function loadWhile(
+        test: Mocha.Context,
+        replica: RedisServer | undefined,
+        change: () => unknown,
+      ): Promise<Outcome> {
         const load = await startLoad(served.url, 12);
         await load.settled();
-        const [, , , replica] = cluster.nodes;
-        await ask(replica, 'CLUSTER', 'FAILOVER');
+        await change();
         await until('the replica took over', async () =>
           /role:master/.test(await ask(replica, 'INFO', 'replication')),
         );
         await load.settled();
         const outcome = await load.end();
-        this.test!.title += ` (${describeOutcome(outcome)})`;
+        test.test!.title += ` (${describeOutcome(outcome)})`;
+        return outcome;
+      }
+
+      it('loses nothing to a failover that is ordered under load', async function () {
+        const [, , , replica] = cluster.nodes;
+        const outcome = await loadWhile(this, replica, () => ask(replica, 'CLUSTER', 'FAILOVER'));
         expect(outcome.lost).to.equal(0);
       });
 
       it('survives a crash of a master under load', async function () {
-        const load = await startLoad(served.url, 12);
-        await load.settled();
         const [, master, , , replica] = cluster.nodes;
-        await master?.kill('SIGKILL');
-        await until('its replica took over', async () =>
-          /role:master/.test(await ask(replica, 'INFO', 'replication')),
-        );
-        await load.settled();
-        const outcome = await load.end();
-        this.test!.title += ` (${describeOutcome(outcome)})`;
+        const outcome = await loadWhile(this, replica, () => master?.kill('SIGKILL'));
         expect(outcome.lost).to.be.at.most(12 * 2, 'no more than what was on its way to the replica');
       });
 
       it('survives a master that hangs under load', async function () {
         if (process.env.SOAK !== '1') this.skip(); // sentinel.test.ts has one every day
-        const load = await startLoad(served.url, 12);
-        await load.settled();
         const [, , master, , , replica] = cluster.nodes;
-        await master?.kill('SIGSTOP');
-        await until('its replica took over', async () =>
-          /role:master/.test(await ask(replica, 'INFO', 'replication')),
-        );
-        await load.settled();
-        const outcome = await load.end();
-        this.test!.title += ` (${describeOutcome(outcome)})`;
+        const outcome = await loadWhile(this, replica, () => master?.kill('SIGSTOP'));
         expect(outcome.lost).to.be.at.most(12 * 2, 'no more than what was on its way to the replica');
       });
 
