@@ -1,0 +1,121 @@
+// Prints the sizes of the packages, and fails where one exceeds its limit: `npm run structure`.
+//
+// Lines of code are those that are neither blank nor comment, in each package's src; the conformance suite counts apart.
+// Functions are measured from their first line to their last, blanks and comments left out. Imports count however they
+// are written, `import type` included.
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import ts from 'typescript';
+import { filesOfACounterRequest } from './counter-files.mjs';
+
+const root = resolve(import.meta.dirname, '..');
+const LIMITS = {
+  packages: { 'koa-wsession': 5100, 'store-cookie': 380, 'store-fs': 720, 'store-redis': 740, 'store-postgres': 320 },
+  file: 265,
+  function: 45,
+  counterFiles: 27,
+};
+
+const files = readdirSync(join(root, 'packages'), { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+  .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+  .filter((path) => /^packages\/[\w-]+\/src\//.test(path) && !path.endsWith('.d.ts'))
+  .sort()
+  .map(measure);
+
+/** The lines of code and the functions of one file, and what it imports of its own package. */
+function measure(path) {
+  const text = readFileSync(join(root, path), 'utf8');
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+  const lines = linesOfCode(source, text);
+  const functions = [];
+  const imports = [];
+  const visit = (node) => {
+    if (ts.isFunctionLike(node) && node.body) functions.push({ name: nameOf(node), lines: count(node, source, lines) });
+    const isImport = ts.isImportDeclaration(node) || ts.isExportDeclaration(node);
+    const from = isImport ? node.moduleSpecifier?.text : undefined;
+    if (from?.startsWith('.')) imports.push(relative(root, resolve(root, dirname(path), from)).replace(/\.js$/, '.ts'));
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return { path, lines: lines.size, functions, imports };
+}
+
+/** The numbers of the lines on which a token stands. */
+function linesOfCode(source, text) {
+  const lines = new Set();
+  const visit = (node) => {
+    if (ts.isJSDoc(node) || node.kind === ts.SyntaxKind.EndOfFileToken) return;
+    const children = node.getChildren(source);
+    if (children.length > 0) {
+      children.forEach(visit);
+      return;
+    }
+    const first = source.getLineAndCharacterOfPosition(node.getStart(source)).line;
+    const last = source.getLineAndCharacterOfPosition(node.getEnd()).line;
+    const all = text.split('\n');
+    for (let line = first; line <= last; line++) if (all[line].trim() !== '') lines.add(line);
+  };
+  visit(source);
+  return lines;
+}
+
+function count(node, source, lines) {
+  const first = source.getLineAndCharacterOfPosition(node.getStart(source)).line;
+  const last = source.getLineAndCharacterOfPosition(node.getEnd()).line;
+  return [...lines].filter((line) => line >= first && line <= last).length;
+}
+
+function nameOf(node) {
+  return node.name?.getText() ?? (node.parent?.name ? node.parent.name.getText() : '(anonymous)');
+}
+
+/** The import circles, each once. */
+function circles() {
+  const byPath = new Map(files.map((file) => [file.path, file]));
+  const found = new Map();
+  const walk = (path, trail) => {
+    const at = trail.indexOf(path);
+    if (at >= 0) {
+      const circle = trail.slice(at);
+      found.set([...circle].sort().join(), [...circle, path]);
+      return;
+    }
+    for (const next of byPath.get(path)?.imports ?? []) walk(next, [...trail, path]);
+  };
+  for (const { path } of files) walk(path, []);
+  return [...found.values()];
+}
+
+let failed = false;
+function report(what, value, limit, where = '') {
+  const ok = value <= limit;
+  if (!ok) failed = true;
+  console.log(`${ok ? ' ' : '!'} ${what.padEnd(34)} ${String(value).padStart(5)} of ${limit} ${where}`);
+}
+
+const isConformance = (path) => path.includes('/src/conformance/');
+for (const [name, limit] of Object.entries(LIMITS.packages)) {
+  const own = files.filter(({ path }) => path.startsWith(`packages/${name}/`) && !isConformance(path));
+  if (own.length > 0)
+    report(
+      `lines of code of ${name}`,
+      own.reduce((sum, file) => sum + file.lines, 0),
+      limit,
+      `in ${own.length} files`,
+    );
+}
+const suite = files.filter(({ path }) => isConformance(path));
+console.log(`  lines of code of the conformance suite ${suite.reduce((sum, file) => sum + file.lines, 0)}`);
+const largest = files.reduce((a, b) => (b.lines > a.lines ? b : a));
+report('largest file', largest.lines, LIMITS.file, largest.path);
+const functions = files
+  .filter(({ path }) => !isConformance(path))
+  .flatMap((file) => file.functions.map((one) => ({ ...one, path: file.path })));
+const longest = functions.reduce((a, b) => (b.lines > a.lines ? b : a));
+report('longest function', longest.lines, LIMITS.function, `${longest.name} in ${longest.path}`);
+const found = circles();
+report('import circles', found.length, 0, found.map((circle) => `\n    ${circle.join(' → ')}`).join(''));
+const called = await filesOfACounterRequest();
+report('files that a counter request calls', called.length, LIMITS.counterFiles, `\n    ${called.join('\n    ')}`);
+process.exitCode = failed ? 1 : 0;
