@@ -21,17 +21,20 @@ export interface CookieAttributes {
 /** Tokens in a cookie. */
 export function cookieTransport(name: string, attributes: CookieAttributes): Transport {
   const suffix = serializeAttributes(attributes);
+  const start = `${name}=`;
   return {
     requestHeader: 'Cookie',
     responseHeader: 'Set-Cookie',
+    path: attributes.path,
     limit: MAX_COOKIE_BYTES,
     overhead: name.length,
     read({ headers: { cookie } }: IncomingMessage) {
       const tokens = cookie === undefined ? [] : readCookies(cookie, name);
       return tokens.length === 0 ? undefined : tokens;
     },
-    write: (token, maxAge) => `${name}=${token}; Max-Age=${maxAge}${suffix}`,
+    write: (token, maxAge) => `${start}${token}${maxAge === undefined ? '' : `; Max-Age=${maxAge}`}${suffix}`,
     clear: () => deletionOf(name, suffix),
+    isOwn: (line) => line.startsWith(start),
   };
 }
 
@@ -43,17 +46,17 @@ export function deletionOf(name: string, suffix: string): string {
 /** The values of a Cookie header's cookies of this name, in the order sent. */
 export function readCookies(header: string, name: string): string[] {
   const values: string[] = [];
-  for (
-    let at = header.indexOf(name);
-    at >= 0 && values.length < MAX_CANDIDATES;
-    at = header.indexOf(name, at + 1)
-  ) {
+  for (let at = header.indexOf(name); at >= 0 && values.length < MAX_CANDIDATES; at = header.indexOf(name, at + 1)) {
     if (header[at + name.length] !== '=' || !beginsPair(header, at)) continue;
     const end = header.indexOf(';', at);
-    const value = header.slice(at + name.length + 1, end < 0 ? undefined : end).trim();
-    values.push(value);
+    values.push(unquote(header.slice(at + name.length + 1, end < 0 ? undefined : end).trim()));
   }
   return values;
+}
+
+/** A value may stand in double quotes (RFC 6265, 4.1.1), as Java's clients send it. */
+function unquote(value: string): string {
+  return value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
 }
 
 function beginsPair(header: string, at: number): boolean {

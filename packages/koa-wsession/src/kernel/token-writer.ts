@@ -1,0 +1,179 @@
+import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { CookieSizeError, LateError, type SessionError } from '../errors.js';
+import { makePrivate } from './cache-control.js';
+import type { TokenSink } from './token-sink.js';
+import type { Transport } from './transport.js';
+
+/**
+ * Puts the token into a response's headers, and says what the response depends on. Headers are set when the session is
+ * stored, and looked at again in `writeHead`: others may have set, overwritten or removed headers since.
+ */
+export class TokenWriter implements TokenSink {
+  readonly #response: ServerResponse;
+  readonly #transport: Transport;
+  /** The request's headers that the session was looked for in. */
+  readonly #vary: readonly string[];
+  /** Our value of the transport's header. */
+  #value: string | undefined;
+  /** The header's other values when ours was last seen among them. */
+  #others: readonly string[] = [];
+  /** Header lines that are sent besides the token. */
+  readonly #lines: Array<readonly [name: string, value: string]> = [];
+  #isStripped = false;
+  #isBegun = false;
+
+  constructor(response: ServerResponse, transport: Transport, vary: readonly string[]) {
+    this.#response = response;
+    this.#transport = transport;
+    this.#vary = vary;
+  }
+
+  /** The response depends on the session from here on. */
+  begin(): void {
+    const response = this.#response;
+    if (response.headersSent || this.#isBegun) return;
+    this.#isBegun = true;
+    this.#addVary();
+    const { writeHead } = response;
+    response.writeHead = ((status: number, ...args: unknown[]) => {
+      if (response.headersSent) return writeHead.call(response, status, ...(args as []));
+      const reason = typeof args[0] === 'string' ? args[0] : undefined;
+      setHeaders(response, (args[1] ?? (reason === undefined ? args[0] : undefined)) as HeaderArguments);
+      this.#lookAgain();
+      return writeHead.apply(response, (reason === undefined ? [status] : [status, reason]) as [number]);
+    }) as typeof writeHead;
+  }
+
+  refusal(keys: readonly string[]): SessionError | undefined {
+    return this.#response.headersSent ? new LateError(keys) : undefined;
+  }
+
+  assertFits(token: string, sizes: () => ReadonlyArray<readonly [key: string, bytes: number]>): void {
+    const { requestHeader, limit, overhead } = this.#transport;
+    const bytes = token.length + overhead;
+    if (bytes > limit) throw new CookieSizeError(bytes, limit, sizes(), requestHeader);
+  }
+
+  write(token: string, maxAge: number | undefined): void {
+    this.#put(this.#transport.write(token, maxAge));
+  }
+
+  clear(): void {
+    this.#put(this.#transport.clear());
+  }
+
+  retract(): void {
+    if (this.#value !== undefined && !this.#response.headersSent) this.#put(undefined);
+  }
+
+  /** Sends a header line besides the token. */
+  addHeader(name: string, value: string): void {
+    if (this.#response.headersSent) return;
+    this.#lines.push([name, value]);
+    this.#append(name, value);
+  }
+
+  /** Notes which other values stand next to ours: what is removed from now on is removed on purpose. */
+  settle(): void {
+    const values = this.#current();
+    if (this.#value !== undefined && values.includes(this.#value))
+      this.#others = values.filter((value) => value !== this.#value);
+  }
+
+  /** The headers are about to be removed wholesale, as Koa does for an error. */
+  markStripped(): void {
+    this.#isStripped = true;
+  }
+
+  #put(value: string | undefined): void {
+    if (this.#response.headersSent) return;
+    const { responseHeader } = this.#transport;
+    this.#others = this.#current().filter((other) => other !== this.#value);
+    this.#value = value;
+    if (value !== undefined) {
+      this.#response.setHeader(responseHeader, [...this.#others, value]);
+      if (!this.#response.hasHeader('Cache-Control')) this.#response.setHeader('Cache-Control', 'no-store');
+    } else if (this.#others.length > 0) this.#response.setHeader(responseHeader, this.#others);
+    else this.#response.removeHeader(responseHeader);
+  }
+
+  /** The last look, when the headers are written. */
+  #lookAgain(): void {
+    const value = this.#value;
+    const isMissing = value !== undefined && this.#isMissing(value);
+    this.#addVary();
+    if (isMissing) this.#append(this.#transport.responseHeader, value);
+    if (this.#isStripped)
+      for (const [name, line] of this.#lines) if (!this.#current(name).includes(line)) this.#append(name, line);
+    if (value !== undefined && this.#current().some((one) => one === value || this.#transport.isOwn?.(one)))
+      makePrivate(this.#response);
+  }
+
+  /** Whether our value is missing by mistake. One that was removed or rewritten on purpose stays so. */
+  #isMissing(value: string): boolean {
+    const values = this.#current();
+    if (values.some((one) => one === value || this.#transport.isOwn?.(one))) return false;
+    if (this.#isStripped) return true;
+    if (values.length === 0) return !this.#response.hasHeader(this.#transport.responseHeader) && !this.#hasVary();
+    // Others that came or changed have overwritten ours; if they are as they were, only ours was removed.
+    return values.length !== this.#others.length || values.some((one, i) => one !== this.#others[i]);
+  }
+
+  #append(header: string, value: string): void {
+    this.#response.setHeader(header, [...this.#current(header), value]);
+  }
+
+  #current(header: string = this.#transport.responseHeader): string[] {
+    const value = this.#response.getHeader(header);
+    return value === undefined ? [] : Array.isArray(value) ? value : [String(value)];
+  }
+
+  #hasVary(): boolean {
+    const names = varied(this.#response);
+    return names.includes('*') || this.#vary.every((header) => names.includes(header.toLowerCase()));
+  }
+
+  /** Says for caches which of the request's headers the response depends on. */
+  #addVary(): void {
+    for (const header of this.#vary) {
+      const vary = this.#response.getHeader('Vary');
+      if (vary === undefined) this.#response.setHeader('Vary', header);
+      else if (vary !== header) {
+        const names = varied(this.#response);
+        if (!names.includes('*') && !names.includes(header.toLowerCase()))
+          this.#response.setHeader('Vary', `${vary}, ${header}`);
+      }
+    }
+  }
+}
+
+function varied(response: ServerResponse): string[] {
+  return String(response.getHeader('Vary') ?? '')
+    .toLowerCase()
+    .split(/\s*,\s*/);
+}
+
+/** `writeHead`'s headers: an object, a flat list of names and values, or (undocumented) a list of pairs. */
+type HeaderArguments = OutgoingHttpHeaders | OutgoingHttpHeader[] | Array<[string, OutgoingHttpHeader]> | undefined;
+
+/** Sets `writeHead`'s headers beforehand: headers that are set inside `writeHead` lose against its arguments. */
+function setHeaders(response: ServerResponse, headers: HeaderArguments): void {
+  if (!headers) return;
+  const byName = new Map<string, { name: string; values: OutgoingHttpHeader[] }>();
+  for (const [name, value] of pairsOf(headers)) {
+    const key = name.toLowerCase();
+    const known = byName.get(key) ?? { name, values: [] };
+    known.values.push(value);
+    byName.set(key, known);
+  }
+  for (const { name, values } of byName.values())
+    response.setHeader(name, values.length === 1 ? (values[0] as string) : (values.flat() as string[]));
+}
+
+function pairsOf(headers: NonNullable<HeaderArguments>): Array<[string, OutgoingHttpHeader]> {
+  if (!Array.isArray(headers))
+    return Object.entries(headers).filter(([, value]) => value !== undefined) as Array<[string, OutgoingHttpHeader]>;
+  if (Array.isArray(headers[0])) return headers as Array<[string, OutgoingHttpHeader]>;
+  const flat = headers as OutgoingHttpHeader[];
+  return flat.flatMap((name, at) => (at % 2 === 0 ? [[String(name), flat[at + 1] as OutgoingHttpHeader]] : []));
+}
