@@ -1,16 +1,17 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type Koa from 'koa';
-import type { Sessions } from './middleware.js';
+import type * as Koa from 'koa';
+import type { Owner } from './features/owners.js';
+import type { Sessions } from './sessions.js';
 import type { SessionData } from './types.js';
 
-/** What `agentCookie` may be given beside the content. */
+/** What `agentCookie` may be given besides the content. */
 export interface AgentOptions {
   /** The app, where it signs ids with `app.keys`. */
-  readonly app?: Koa;
+  readonly app?: Koa.Context['app'];
   /** The session's owner. */
-  readonly owner?: string;
+  readonly owner?: Owner;
 }
 
 /**
@@ -33,8 +34,8 @@ export async function agentCookie(
   const response = new ServerResponse(request);
   const session = await sessions.open(request, { response, ...(app && { app }) });
   Object.assign(session, content);
-  if (owner !== undefined) session.owner = owner;
-  await session.save();
+  if (owner === undefined) await session.save();
+  else await sessions.of(session).logIn(owner);
   const [line] = [response.getHeader('Set-Cookie') ?? []].flat();
   if (line === undefined)
     throw new Error('There is no cookie: the content is empty, or the sessions travel in a header.');

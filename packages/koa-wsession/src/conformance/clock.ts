@@ -1,4 +1,4 @@
-/** Moves `Date.now()`, and nothing else: expiry without waiting. */
+/** Moves `Date.now()` and nothing else, so that tests of expiry don't wait. */
 export class Clock {
   readonly #now: () => number = Date.now;
   #offset = 0;
@@ -8,7 +8,7 @@ export class Clock {
     if (Date.now === this.#now) Date.now = () => this.#now() + this.#offset;
   }
 
-  /** Stops the clock, which then moves only by `advance`. Answers the time. */
+  /** Stops the clock; from here on only `advance` moves it. Returns the time. */
   freeze(): number {
     const start = Date.now();
     this.#offset = 0;

@@ -1,41 +1,13 @@
-import type { StoreOptions } from '../options.js';
-import type { Awaitable, Capabilities, Store } from '../store.js';
-import { describeContract } from './contract.js';
-import { describeRaces } from './races.js';
-import { describeSessions } from './sessions.js';
+import { describeContract } from './contract/index.js';
+import type { StoreFixture, TestRunner } from './fixture.js';
+import { describeHttp } from './http/index.js';
+import { describeRaces } from './races/index.js';
+import { createSuite } from './suite.js';
 
-/** The functions of your test runner: mocha's, or others with the same meaning. */
-export interface TestRunner {
-  /** Groups tests. */
-  describe(title: string, body: () => void): unknown;
-  /** A test. */
-  it(title: string, body: () => Promise<void> | void): unknown;
-  /** After each test of the group. */
-  afterEach(body: () => Promise<void> | void): unknown;
-}
-
-/** The store under test. */
-export interface Subject {
-  /** How it is called in the titles. */
-  readonly name: string;
-  /** A store. All stores that it makes share one storage, as those of several processes do. */
-  create(options?: StoreOptions): Awaitable<Store>;
-  /** What it can do. Where it can't, the suite tests that it behaves as a store that can't. */
-  readonly capabilities: Capabilities;
-  /** The stores of `create` don't share their storage (a store in memory): leaves out what takes two of them. */
-  readonly separate?: boolean;
-  /** `false` for a store on the server that can't list an owner's sessions. */
-  readonly owners?: false;
-  /** Damages the record under this key (may be asynchronous, as the next two), so that it is there and can't be read. Not for a store that seals. */
-  corrupt?(key: string): unknown;
-  /** Makes the storage fail. */
-  breakIt?(): unknown;
-  /** Makes it work again. */
-  mendIt?(): unknown;
-}
+export type { StoreFixture, TestRunner } from './fixture.js';
 
 /**
- * The suite that every store has to pass, in the store's own mocha:
+ * The tests that every store has to pass, in the store's own test runner:
  *
  * ```ts
  * import { conformance } from 'koa-wsession/conformance';
@@ -47,11 +19,17 @@ export interface Subject {
  * });
  * ```
  *
- * It tests the contract by itself, then what a visitor sees of it over HTTP, then random races. Nothing is skipped because of a
- * store's name, and for what a store declares it can't do, the opposite is tested.
+ * It tests the contract of `Store` call by call, then what a visitor sees over HTTP, then random races between requests.
+ * Nothing is skipped because of a store's name, and for what a store declares it can't do, the opposite is tested.
+ * Some tests store 1,000 records or wait for an outage: allow 20 seconds for each (mocha's `timeout`). A race that fails
+ * prints its seed; the variables `CONFORMANCE_SEED` and `CONFORMANCE_ROUNDS` (default 40) repeat it or try more.
  */
-export function conformance(runner: TestRunner, subject: Subject): void {
-  runner.describe(`${subject.name}: the contract`, () => describeContract(runner, subject));
-  runner.describe(`${subject.name}: sessions over HTTP`, () => describeSessions(runner, subject));
-  runner.describe(`${subject.name}: races`, () => describeRaces(runner, subject));
+export function conformance(runner: TestRunner, fixture: StoreFixture): void {
+  const suite = createSuite(runner, fixture);
+  suite.describe(`${fixture.name}: conformance`, () => {
+    suite.afterEach(() => suite.tidy());
+    describeContract(suite);
+    describeHttp(suite);
+    describeRaces(suite);
+  });
 }

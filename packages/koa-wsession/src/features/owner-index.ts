@@ -1,0 +1,112 @@
+import { AUTHENTICATED_KEY } from '../kernel/entry-keys.js';
+import { addressOf } from '../kernel/token.js';
+import { StoreDecorator } from '../store/decorator.js';
+import type {
+  Awaitable,
+  Call,
+  Changes,
+  Created,
+  DestroyCall,
+  Destroyed,
+  Entries,
+  SessionIndex,
+  SessionRecord,
+  Store,
+  Updated,
+} from '../store/store.js';
+
+/** Whose session it is, an encoded string; set when the record is created, and never changed. */
+export const OWNER_KEY: string = '\0owner';
+
+/** The identity provider's name of the session, an encoded string; as the owner. */
+export const SID_KEY: string = '\0sid';
+
+/** What sessions can be found by: an entry, and what it has to hold. */
+export interface Finder {
+  readonly key: string;
+  readonly text: string;
+}
+
+/** The group, in the store's index, of the sessions that hold this. (An owner's text begins with a quote.) */
+export function groupOf(name: string, { key, text }: Finder): string {
+  return addressOf(name, key === OWNER_KEY ? text : `sid:${text}`);
+}
+
+/** By what a session is revoked besides its address: its groups, and when its owner logged in, or else it began. */
+export function standingOf(
+  name: string,
+  { entries, createdAt }: Pick<SessionRecord, 'entries' | 'createdAt'>,
+): { readonly groups: readonly string[]; readonly since: number } {
+  return { groups: groupsOf(name, entries), since: Number(entries.get(AUTHENTICATED_KEY) ?? createdAt) };
+}
+
+/** All groups of a session with these entries. */
+function groupsOf(name: string, entries: Entries): string[] {
+  const groups: string[] = [];
+  for (const key of [OWNER_KEY, SID_KEY]) {
+    const text = entries.get(key);
+    if (text !== undefined) groups.push(groupOf(name, { key, text }));
+  }
+  return groups;
+}
+
+/**
+ * A store that keeps its index in step with its records: a session is in its groups before it is in the
+ * store, and leaves them after it has ended. So the index may name ended sessions, but never misses a live one.
+ */
+export function indexed(store: Store): Store {
+  const { index } = store;
+  return index ? new IndexedStore(store, index) : store;
+}
+
+class IndexedStore extends StoreDecorator {
+  override readonly index: SessionIndex;
+
+  constructor(store: Store, index: SessionIndex) {
+    super(store);
+    this.index = index;
+  }
+
+  override create(key: string, record: SessionRecord, call: Call): Awaitable<Created> {
+    const groups = groupsOf(call.name, record.entries);
+    if (groups.length === 0) return this.store.create(key, record, call);
+    const until = listedUntil(record.updatedAt, record.expiresAt);
+    return this.#add(groups, key, until, call).then(() => this.store.create(key, record, call));
+  }
+
+  override update(key: string, changes: Changes, call: Call): Awaitable<Updated> {
+    const { known, expiresAt, updatedAt } = changes;
+    const groups = known && expiresAt !== undefined ? groupsOf(call.name, known.entries) : [];
+    if (!known || expiresAt === undefined || groups.length === 0) return this.store.update(key, changes, call);
+    const until = listedUntil(updatedAt, expiresAt);
+    if (until === listedUntil(known.updatedAt, known.expiresAt)) return this.store.update(key, changes, call);
+    return this.#add(groups, key, until, call).then(() => this.store.update(key, changes, call));
+  }
+
+  override async destroy(key: string, call: DestroyCall): Promise<Destroyed> {
+    const answer = await this.store.destroy(key, call);
+    if (answer.outcome === 'destroyed') await this.#remove(groupsOf(call.name, answer.record.entries), key, call);
+    return answer;
+  }
+
+  async #add(groups: readonly string[], key: string, until: number, call: Call): Promise<void> {
+    for (const group of groups) await this.index.add(group, key, until, call);
+  }
+
+  /** The session has ended, whether the index forgets it now or when its instant comes. */
+  async #remove(groups: readonly string[], key: string, call: Call): Promise<void> {
+    try {
+      for (const group of groups) await this.index.remove(group, key, call);
+    } catch {}
+  }
+}
+
+/**
+ * Until when the index names a session that is stored now: at least its lifetime longer than it lives, so that not every
+ * renewal has to renew that, too. The instant follows from the record alone: it is on a grid as wide as the lifetime,
+ * rounded up to a power of two.
+ */
+function listedUntil(updatedAt: number, expiresAt: number): number {
+  const grid = 2 ** Math.ceil(Math.log2(Math.max(expiresAt - updatedAt, 1000)));
+  return (Math.floor(expiresAt / grid) + 2) * grid;
+}

@@ -1,0 +1,2 @@
+export * from './index.js';
+export { session as default } from './index.js';
