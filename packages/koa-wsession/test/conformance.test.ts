@@ -7,6 +7,6 @@ conformance(
     name: 'MemoryStore',
     create: (options) => new MemoryStore(options),
     capabilities: { seals: false, merges: true, revokes: true },
-    separate: true,
+    isolated: true,
   },
 );

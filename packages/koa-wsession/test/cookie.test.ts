@@ -1,16 +1,8 @@
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
 import { MemoryStore } from 'koa-wsession/memory';
-import {
-  asStore,
-  createSite,
-  inRequest,
-  OpenStore,
-  recordOf,
-  SOME_COOKIE,
-  stubStore,
-  tidy,
-} from './helpers.js';
+import { useFakeTimers } from 'sinon';
+import { asStore, createSite, inRequest, OpenStore, recordOf, SOME_COOKIE, stubStore, tidy } from './helpers.js';
 
 /** The addresses that were asked for, for a Cookie header. */
 async function asked(cookie: string, name = 'wsession'): Promise<string[]> {
@@ -34,7 +26,7 @@ const id = (letter: string) => letter.repeat(32);
 describe('the cookie', () => {
   afterEach(tidy);
 
-  it('is found among others, wherever it stands', async () => {
+  it('is found among others, at any place, quoted or not', async () => {
     const expected = [addressOf('wsession', id('A'))];
     for (const header of [
       `wsession=${id('A')}`,
@@ -45,6 +37,8 @@ describe('the cookie', () => {
       `;;wsession=${id('A')};;`,
       `a; wsession=${id('A')}`,
       `a="x; wsession=${id('A')}`,
+      `wsession="${id('A')}"`, // as Java's clients send it (RFC 6265, 4.1.1)
+      `a=1; wsession="${id('A')}"; b="2"`,
     ])
       expect(await asked(header), header).to.deep.equal(expected);
   });
@@ -59,7 +53,12 @@ describe('the cookie', () => {
       `a=wsession=${id('A')}`,
       `WSESSION=${id('A')}`,
       `wsession%3D${id('A')}`,
-      `wsession="${id('A')}"`,
+      `wsession="${id('A')}`,
+      `wsession="${id('A')}A`,
+      `wsession=${id('A')}"`,
+      `wsession=""${id('A')}""`,
+      'wsession="',
+      'wsession=""',
       `wsession=${id('A').slice(1)}`,
       `wsession=${id('A')}A`,
       `wsession=${id('A')}.`,
@@ -78,40 +77,79 @@ describe('the cookie', () => {
     for (const name of ['a', '.*', '$&', 'a.b', '__Secure', 'x|y^z']) {
       expect(await asked(`${name}=${id('A')}`, name), name).to.deep.equal([addressOf(name, id('A'))]);
     }
-    expect(await asked(`aa=${id('B')}; a=${id('A')}; aaa=${id('C')}`, 'a')).to.deep.equal([
-      addressOf('a', id('A')),
-    ]);
+    expect(await asked(`aa=${id('B')}; a=${id('A')}; aaa=${id('C')}`, 'a')).to.deep.equal([addressOf('a', id('A'))]);
   });
 
-  it('that comes several times is tried in order, at most eight of them', async () => {
+  it('that comes several times is looked up, at most eight of them', async () => {
     const letters = 'ABCDEFGHIJ'.split('');
     const header = letters.map((letter) => `wsession=${id(letter)}`).join('; ');
     expect(await asked(header)).to.deep.equal(letters.slice(0, 8).map((it) => addressOf('wsession', id(it))));
   });
 
-  it('that comes several times counts from the first that leads to a session', async () => {
-    for (const seals of [false, true]) {
-      const store = seals ? new OpenStore() : new MemoryStore();
+  for (const [kind, createStore] of [
+    ['kept', () => new MemoryStore()],
+    ['sealed', () => new OpenStore()],
+  ] as const)
+    it(`that comes several times: of the ${kind} sessions, the one that was updated last counts`, async () => {
+      const clock = useFakeTimers({ toFake: ['Date'], now: 1e12 });
       const { visitor } = await createSite(
         { '/': (ctx) => void (ctx.session.user = ctx.query.name), '/get': (ctx) => ctx.session.user ?? null },
-        { store },
+        { store: createStore() },
       );
-      const cookies: string[] = [];
-      for (const name of ['ada', 'bob']) {
-        const client = visitor();
-        await client.get(`/?name=${name}`);
-        cookies.push(client.cookie);
-      }
+      const [ada, bob] = [visitor(), visitor()];
       const reader = visitor();
       const get = async (...parts: string[]) =>
         (await reader.get('/get', { headers: { cookie: parts.join('; ') } })).json();
-      expect(await get(SOME_COOKIE, 'wsession=x', ...cookies)).to.equal('ada');
-      expect(await get(SOME_COOKIE, ...cookies.reverse())).to.equal('bob');
-      expect(await get(...Array(8).fill('wsession=x'), ...cookies)).to.equal(null);
-    }
+      await ada.get('/?name=ada');
+      clock.tick(1000);
+      await bob.get('/?name=bob');
+      expect(await get(SOME_COOKIE, 'wsession=x', ada.cookie, bob.cookie)).to.equal('bob');
+      expect(await get(bob.cookie, SOME_COOKIE, ada.cookie)).to.equal('bob');
+      clock.tick(1000);
+      await ada.get('/?name=ada again');
+      expect(await get(bob.cookie, ada.cookie)).to.equal('ada again');
+      expect(await get(ada.cookie, bob.cookie)).to.equal('ada again');
+      expect(await get(...Array(8).fill('wsession=x'), ada.cookie)).to.equal(null);
+    });
+
+  it('that comes several times: one whose session was replaced counts only where there is no other', async () => {
+    const { visitor } = await createSite({
+      '/': (ctx) => void (ctx.session.user = ctx.query.name),
+      '/regenerate': (ctx) => ctx.session.regenerate(),
+      '/get': (ctx) => ctx.session.user ?? null,
+    });
+    const [ada, bob] = [visitor(), visitor()];
+    await bob.get('/?name=bob');
+    await ada.get('/?name=ada');
+    const replaced = ada.cookie;
+    await ada.get('/regenerate');
+    const get = async (...parts: string[]) =>
+      (await visitor().get('/get', { headers: { cookie: parts.join('; ') } })).json();
+    expect([await get(replaced), await get(replaced, bob.cookie), await get(bob.cookie, replaced)]).to.deep.equal([
+      null,
+      'bob',
+      'bob',
+    ]);
   });
 
-  it('larger than any browser keeps does not count', async () => {
+  it('of one visitor on two paths is written where the newest session is', async () => {
+    const store = new MemoryStore();
+    const { visitor } = await createSite(
+      { '/': (ctx) => void (ctx.session.user = ctx.query.name), '/get': (ctx) => ctx.session.user ?? null },
+      { store },
+    );
+    const [old, current] = [visitor(), visitor()];
+    const clock = useFakeTimers({ toFake: ['Date'] });
+    await old.get('/?name=old');
+    clock.tick(1000);
+    await current.get('/?name=current');
+    clock.tick(1000);
+    const headers = { cookie: `${old.cookie}; ${current.cookie}` };
+    await visitor().get('/?name=changed', { headers });
+    expect([(await old.get('/get')).json(), (await current.get('/get')).json()]).to.deep.equal(['old', 'changed']);
+  });
+
+  it('larger than browsers keep is ignored', async () => {
     const store = new OpenStore();
     const { visitor } = await createSite({ '/': (ctx) => void ctx.session.a }, { store });
     for (const [length, calls] of [
@@ -125,7 +163,7 @@ describe('the cookie', () => {
     }
   });
 
-  it('in a header as large as can be sent, full of what looks like it, is none', async () => {
+  it('is not found in a header as large as can be sent, full of what looks like it', async () => {
     for (const header of ['a'.repeat(15_000), 'a '.repeat(7500), 'a;'.repeat(7500), 'a=;'.repeat(5000)]) {
       expect(await asked(`x=1;${header}`, 'a')).to.deep.equal([]);
     }
@@ -135,13 +173,13 @@ describe('the cookie', () => {
 describe('the id', () => {
   afterEach(tidy);
 
-  it('is 192 random bits, made here, and new for each session', async () => {
+  it('is 192 random bits, made here only, and new for each session', async () => {
     const { visitor } = await createSite({ '/': (ctx) => void (ctx.session.a = 1) });
     const ids = new Set<string>();
     const bits = new Set<string>();
     for (let i = 0; i < 200; i++) {
       const client = visitor();
-      client.jar.set('wsession', id('A')); // never taken over
+      client.jar.set('wsession', id('A')); // an id that the visitor chose
       await client.get('/');
       const made = String(client.jar.get('wsession'));
       expect(made).to.match(/^[\w-]{32}$/);
@@ -159,9 +197,9 @@ describe('the id', () => {
     const { visitor } = await createSite(
       {
         '/': (ctx) => void (ctx.session.a = 1),
-        '/more': async (ctx) => {
+        '/more': async (ctx, sessions) => {
           ctx.session.b = 1;
-          await ctx.session.update('n', (n) => n + 1);
+          await sessions.of(ctx).update('n', (n) => n + 1);
           await ctx.session.regenerate();
           await ctx.session.destroy();
         },
@@ -173,9 +211,7 @@ describe('the id', () => {
     const [made] = String(client.jar.get('mine')).split('.');
     expect(store.create.firstCall.args[0]).to.equal(addressOf('mine', String(made)));
     await client.get('/more');
-    const given = [store.load, store.create, store.update, store.destroy].flatMap(
-      ({ args }) => args as unknown[][],
-    );
+    const given = [store.load, store.create, store.update, store.destroy].flatMap(({ args }) => args as unknown[][]);
     expect(given.length).to.be.greaterThan(4);
     for (const args of given) {
       const text = JSON.stringify(args, (_, it) => (it instanceof Map ? [...it] : it));
@@ -184,26 +220,17 @@ describe('the id', () => {
     }
   });
 
-  it('that is hostile never reaches the store in any form but a hash', async () => {
-    for (const value of [
-      '../../etc/passwd',
-      '%2e%2e%2f',
-      '..',
-      'a/b',
-      '__proto__',
-      '*',
-      'con',
-      `${id('A')}\\0`,
-    ]) {
+  it('that is hostile never reaches the store', async () => {
+    for (const value of ['../../etc/passwd', '%2e%2e%2f', '..', 'a/b', '__proto__', '*', 'con', `${id('A')}\\0`]) {
       expect(await asked(`wsession=${value}`), value).to.deep.equal([]);
     }
   });
 });
 
-describe('a session that is over', () => {
+describe('an expired session', () => {
   afterEach(tidy);
 
-  it('is none, also where the store brings it back', async () => {
+  it('is none, even if the store returns it', async () => {
     const now = Date.now();
     for (const [record, options, alive] of [
       [{ ...recordOf({ n: '1' }), expiresAt: now - 1 }, {}, false],
@@ -222,7 +249,7 @@ describe('a session that is over', () => {
     }
   });
 
-  it('makes room for a new one, with an id of its own', async () => {
+  it('is followed by a new one, with an id of its own', async () => {
     const store = stubStore();
     store.load.returns({ ...recordOf({ n: '1' }), expiresAt: Date.now() - 1 });
     const { setCookie } = await inRequest((ctx) => void (ctx.session.a = 1), {

@@ -3,22 +3,27 @@ import Koa from 'koa';
 import * as entry from 'koa-wsession';
 import {
   CookieSizeError,
+  DuplicateMiddlewareError,
   GoneError,
   InsecureError,
   LateError,
+  MiddlewareOrderError,
   NoResponseError,
+  NotFreshError,
   OptionError,
-  OrderError,
+  PathError,
   ReservedError,
   SessionError,
-  TwiceError,
+  SessionLimitError,
+  SessionSizeError,
   UnavailableError,
+  UnprovenError,
   UnsupportedError,
   ValueError,
 } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { Client } from 'testkit/http';
-import { asStore, createSite, OpenStore, SOME_COOKIE, serveApp, stubStore, tidy } from './helpers.js';
+import { asStore, createSite, type Handler, OpenStore, SOME_COOKIE, serveApp, stubStore, tidy } from './helpers.js';
 
 describe('the errors', () => {
   afterEach(tidy);
@@ -28,25 +33,28 @@ describe('the errors', () => {
     new ValueError('session.a', 'is a function.'),
     new ReservedError('save'),
     new GoneError(),
-    new UnavailableError('The session store failed: down.', new Error('down')),
+    new UnavailableError('The session store failed: down', new Error('down')),
     new InsecureError(),
+    new PathError('/app'),
     new CookieSizeError(5000, 4096, [['a', 4900]]),
     new LateError(['a']),
-    new TwiceError(),
-    new OrderError(),
+    new DuplicateMiddlewareError('wsession'),
+    new MiddlewareOrderError(),
     new NoResponseError(['a']),
+    new NotFreshError(300),
+    new SessionLimitError(3),
+    new SessionSizeError(200, 100, [['a', 190]]),
     new UnsupportedError('A list', 'use another.'),
+    new UnprovenError(),
   ];
 
-  it('are all there is, by name', () => {
-    const classes = Object.entries(entry).filter(
-      ([, it]) => it instanceof Function && /^class /.test(String(it)),
-    );
+  it('are these, and no others', () => {
+    const classes = Object.entries(entry).filter(([name, one]) => one instanceof Function && name.endsWith('Error'));
     const names = [...all.map((error) => error.constructor.name), 'SessionError'];
     expect(classes.map(([name]) => name).sort()).to.deep.equal(names.sort());
   });
 
-  it('have a code and a name of their own, which say the same', () => {
+  it('have a code and a name each, which say the same', () => {
     const expected = {
       OptionError: 'WSESSION_OPTION',
       ValueError: 'WSESSION_VALUE',
@@ -56,10 +64,15 @@ describe('the errors', () => {
       InsecureError: 'WSESSION_INSECURE',
       CookieSizeError: 'WSESSION_COOKIE_SIZE',
       LateError: 'WSESSION_LATE',
-      TwiceError: 'WSESSION_TWICE',
-      OrderError: 'WSESSION_ORDER',
+      PathError: 'WSESSION_PATH',
+      DuplicateMiddlewareError: 'WSESSION_DUPLICATE',
+      MiddlewareOrderError: 'WSESSION_ORDER',
       NoResponseError: 'WSESSION_NO_RESPONSE',
+      NotFreshError: 'WSESSION_NOT_FRESH',
+      SessionLimitError: 'WSESSION_LIMIT',
+      SessionSizeError: 'WSESSION_SIZE',
       UnsupportedError: 'WSESSION_UNSUPPORTED',
+      UnprovenError: 'WSESSION_UNPROVEN',
     };
     expect(Object.fromEntries(all.map(({ name, code }) => [name, code]))).to.deep.equal(expected);
     for (const error of all) {
@@ -69,7 +82,7 @@ describe('the errors', () => {
     }
   });
 
-  it('that a program made are TypeErrors; those that answer a request are SessionErrors with a status', () => {
+  it('that are mistakes in a program are TypeErrors; those that become a response are SessionErrors with a status', () => {
     const statuses: Record<string, unknown> = {};
     for (const error of all) {
       if (error instanceof SessionError) statuses[error.name] = [error.status, error.expose];
@@ -81,31 +94,45 @@ describe('the errors', () => {
       InsecureError: [500, false],
       CookieSizeError: [500, false],
       LateError: [500, false],
-      TwiceError: [500, false],
-      OrderError: [500, false],
+      PathError: [500, false],
+      DuplicateMiddlewareError: [500, false],
+      MiddlewareOrderError: [500, false],
       NoResponseError: [500, false],
+      NotFreshError: [401, true],
+      SessionLimitError: [403, true],
+      SessionSizeError: [500, false],
       UnsupportedError: [500, false],
+      UnprovenError: [503, false],
     });
   });
 
   it('say what happened, to what, and what to do', () => {
     const message = (type: { prototype: Error }) =>
       all.find((error) => error.constructor.prototype === type.prototype)?.message;
-    expect(message(OptionError)).to.equal('name is a string of 8 characters, but it takes a name.');
+    expect(message(OptionError)).to.equal('Invalid option name: expected a name, got "mysecret"');
     expect(message(ValueError)).to.equal('session.a is a function.');
-    expect(message(ReservedError)).to.match(/^session\.save .* another name\.$/);
+    expect(message(ReservedError)).to.match(/^session\.save can't be assigned.* under another key\.$/);
     expect(message(GoneError)).to.match(/ended .* not stored: send the request again\.$/);
-    expect(message(UnavailableError)).to.match(/^The session store failed: down\. Whether .* is unknown/);
-    expect(message(InsecureError)).to.match(/`secure`.*plain http.*`app\.proxy = true`/);
-    expect(message(CookieSizeError)).to.match(/5000 bytes.*4096.*"a" \(4900 bytes\)/);
-    expect(message(LateError)).to.match(
-      /when the response was settled already \("a"\).*ctx\.session\.save\(\)/,
+    expect(message(UnavailableError)).to.match(/^The session store failed: down\. A write in progress may have/);
+    expect(message(InsecureError)).to.match(/secure: true.*plain http.*app\.proxy = true/);
+    expect(message(PathError)).to.match(/the path \/app.*widen the option path/);
+    expect(message(CookieSizeError)).to.match(/5000 bytes.*4096.*"a" \(4900 bytes\).*Store less/);
+    expect(message(LateError)).to.match(/after the response's headers were sent \("a"\).*ctx\.session\.save\(\)/);
+    expect(message(NoResponseError)).to.match(/\("a"\).*sessions\.open\(request, { response }\)/);
+    expect(message(DuplicateMiddlewareError)).to.match(/Two session middlewares named "wsession".*remove one/);
+    expect(message(MiddlewareOrderError)).to.match(/has not run.*app\.use\(session\(…\)\)/);
+    expect(message(NotFreshError)).to.match(/in the last 300 seconds: enter the password again\.$/);
+    expect(new NotFreshError().message).to.equal('Nobody is logged in: log in first.');
+    expect(message(SessionLimitError)).to.match(/logged in in 3 places already.*log out there first\.$/);
+    expect(new SessionLimitError(1).message).to.include('logged in elsewhere already');
+    expect(message(SessionSizeError)).to.match(
+      /needs 200 bytes, and maxBytes is 100.*"a" \(190 bytes\).*raise maxBytes\.$/,
     );
-    expect(message(TwiceError)).to.match(/Two session middlewares.*remove one/);
-    expect(new LateError([]).message).to.include('(a new cookie is due)');
+    expect(message(UnsupportedError)).to.equal('A list is not supported by this store: use another.');
+    expect(new LateError([]).message).to.include('(a new cookie is needed)');
   });
 
-  it('bring along what a program needs', () => {
+  it('have properties for what a program needs', () => {
     const cause = new Error('ECONNREFUSED');
     expect(new UnavailableError('It failed.', cause).cause).to.equal(cause);
     expect('cause' in new UnavailableError('It failed.')).to.equal(false);
@@ -121,21 +148,19 @@ describe('the errors', () => {
     expect([error.bytes, error.largest]).to.deep.equal([22, ['b', 'd', 'c']]);
   });
 
-  it('never hold a token, an id or a value, and Koa answers with no more than it should', async () => {
+  it('never hold a token, an id or a value, and Koa shows the visitor no more than it should', async () => {
     const secret = 'correct horse battery staple';
     const cases: Array<[status: number, body: string | RegExp, handler: (ctx: Koa.Context) => unknown]> = [
       [500, 'Internal Server Error', (ctx) => void (ctx.session.a = { secret, bad: () => secret })],
       [500, 'Internal Server Error', (ctx) => void (ctx.session.save = secret as never)],
-      [500, 'Internal Server Error', (ctx) => ctx.session.expireIn(secret as never)],
+      [500, 'Internal Server Error', (ctx) => void (ctx.session.maxAge = { secret } as never)],
+      [500, 'Internal Server Error', (ctx) => void (ctx.session.a = Object.assign(new Map(), { secret }))],
       [409, /^The session ended/, (ctx) => void (ctx.session.a = secret)],
     ];
     for (const [status, body, handler] of cases) {
       const store = stubStore();
       store.update.returns({ outcome: 'gone' });
-      const { visitor, errors } = await createSite(
-        { '/': handler },
-        { store: asStore(store), keys: [secret] },
-      );
+      const { visitor, errors } = await createSite({ '/': handler }, { store: asStore(store), keys: [secret] });
       const cookie = await signedCookie(secret);
       const reply = await visitor().get('/', { headers: { cookie } });
       expect(reply.status).to.equal(status);
@@ -157,11 +182,14 @@ describe('the errors', () => {
     return client.cookie;
   }
 
-  it('of a request whose save failed come first: 503, whatever the handler threw; and that is reported', async () => {
+  it('of a failed save come first: the response is a 503, whatever the handler threw, and that is reported', async () => {
     const thrown = [
       (ctx: Koa.Context) => ctx.throw(401, 'mine'),
       () => {
         throw new RangeError('mine');
+      },
+      () => {
+        throw 'mine'; // no error at all
       },
     ];
     for (const fail of thrown) {
@@ -178,14 +206,14 @@ describe('the errors', () => {
       );
       const { status, setCookie, body } = await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
       expect([status, setCookie, body]).to.deep.equal([503, [], 'Service Unavailable']);
-      expect(errors.map(({ message }) => message.slice(0, 24))).to.deep.equal([
+      expect(errors.map(({ message }) => /mine|The session store failed/.exec(message)?.[0])).to.deep.equal([
         'mine',
         'The session store failed',
       ]);
     }
   });
 
-  it('of a save that the handler passed on are reported once', async () => {
+  it('of a save() that the handler awaits are reported once', async () => {
     const store = stubStore();
     store.update.rejects(new Error('down'));
     const { visitor, errors } = await createSite(
@@ -201,7 +229,7 @@ describe('the errors', () => {
     expect(errors.map(({ code }) => code)).to.deep.equal(['WSESSION_UNAVAILABLE']);
   });
 
-  it('of a request that changed nothing are the handlers own', async () => {
+  it("of a request that changed nothing are the handler's own", async () => {
     const { visitor, errors } = await createSite({
       '/': (ctx) => {
         ctx.session.user;
@@ -251,7 +279,7 @@ describe('the errors', () => {
       expect(sizes.length).to.be.within(5, 49);
     });
 
-    it('names every key of the session, also those that this request left alone', async () => {
+    it('names every key of the session, even those that this request left alone', async () => {
       const { visitor, errors } = await createSite(
         {
           '/': (ctx) => void (ctx.session.old = 'x'.repeat(2000)),
@@ -271,14 +299,15 @@ describe('the errors', () => {
   describe('InsecureError', () => {
     const store = () => new MemoryStore({ secure: true });
 
-    it('answers each way to write over plain http', async () => {
-      const ways: Array<(ctx: Koa.Context) => unknown> = [
+    it('is thrown by every way to write over plain http', async () => {
+      const ways: Handler[] = [
         (ctx) => void (ctx.session.a = 1),
         (ctx) => void delete ctx.session.a,
         (ctx) => void (ctx.session = { a: 1 }),
-        (ctx) => ctx.session.flash('a', 1),
-        (ctx) => ctx.session.expireIn(5),
-        (ctx) => ctx.session.update('a', () => 1),
+        (ctx) => void (ctx.session.maxAge = 90_000_000),
+        (ctx, sessions) => sessions.of(ctx).flash('a', 1),
+        (ctx, sessions) => sessions.of(ctx).update('a', () => 1),
+        (ctx, sessions) => sessions.of(ctx).logIn('ada'),
       ];
       for (const way of ways) {
         const { visitor, errors } = await createSite({ '/': way }, { store: store() });
@@ -287,12 +316,13 @@ describe('the errors', () => {
       }
     });
 
-    it('does not answer reading and ending, which do nothing', async () => {
+    it('is not thrown by reading and ending, which do nothing', async () => {
       const { visitor } = await createSite(
         {
-          '/': async (ctx) => {
+          '/': async (ctx, sessions) => {
             const { session } = ctx;
-            const seen = [session.a ?? null, session.flash('a') ?? null, session.isNew, Object.keys(session)];
+            const taken = await sessions.of(ctx).takeFlash('a');
+            const seen = [session.a ?? null, taken, session.isNew, Object.keys(session)];
             await session.save();
             await session.regenerate();
             await session.destroy();
@@ -303,14 +333,11 @@ describe('the errors', () => {
         { store: store() },
       );
       const { setCookie, body } = await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
-      expect([setCookie, body]).to.deep.equal([[], '[null,null,true,[]]']);
+      expect([setCookie, body]).to.deep.equal([[], '[null,[],true,[]]']);
     });
 
-    it('is no matter behind a proxy that is trusted, and is one behind another', async () => {
-      const { visitor, app } = await createSite(
-        { '/': (ctx) => void (ctx.session.a = 1) },
-        { store: store() },
-      );
+    it('is not thrown behind a trusted proxy that ends TLS', async () => {
+      const { visitor, app } = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, { store: store() });
       const headers = { 'x-forwarded-proto': 'https' };
       expect((await visitor().get('/', { headers })).status).to.equal(500);
       app.proxy = true;

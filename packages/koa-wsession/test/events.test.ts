@@ -5,7 +5,7 @@ import { inspect } from 'node:util';
 import { expect } from 'chai';
 import { GoneError, type SessionEvent, UnavailableError } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
-import { restore, spy } from 'sinon';
+import { restore, spy, useFakeTimers } from 'sinon';
 import {
   asStore,
   createSite,
@@ -17,6 +17,8 @@ import {
   SOME_COOKIE,
   stubStore,
   tidy,
+  twinOf,
+  UPDATED,
 } from './helpers.js';
 
 const EVENTS = ['created', 'renewed', 'regenerated', 'destroyed', 'expired', 'gone', 'rejected'];
@@ -43,8 +45,7 @@ const listenToEvents = () => listen(EVENTS.map((event) => `koa-wsession:${event}
 const listenToCalls = () =>
   listen(CALLS.flatMap((call) => STEPS.map((step) => `tracing:koa-wsession:${call}:${step}`)));
 
-const hash = (name: string, text: string) =>
-  crypto.createHash('sha256').update(`${name}\0${text}`).digest('base64url');
+const hash = (name: string, text: string) => crypto.createHash('sha256').update(`${name}\0${text}`).digest('base64url');
 
 const tokenOf = (cookie: string) => cookie.slice(cookie.indexOf('=') + 1);
 
@@ -56,35 +57,53 @@ async function tidyEvents(): Promise<void> {
 describe('the events', () => {
   afterEach(tidyEvents);
 
-  it('tell a session from its creation to its end, by the hash that ref() and list() give', async () => {
+  it('tell of a session from its creation to its end, under the ref that of(ctx) and list() show', async () => {
     const heard = listenToEvents();
     const refs: Array<string | undefined> = [];
-    const site = await createSite({
-      '/login': async (ctx) => {
-        ctx.session.owner = 'ada';
-        refs.push(site.sessions.ref(ctx.session));
+    const { visitor } = await createSite({
+      '/begin': async (ctx, { of }) => {
+        ctx.session.n = 0;
         await ctx.session.save();
-        refs.push(site.sessions.ref(ctx.session));
+        refs.push(of(ctx).ref);
+      },
+      '/login': async (ctx, { of }) => {
+        await of(ctx).logIn('ada');
+        refs.push(of(ctx).ref);
       },
       '/change': (ctx) => void (ctx.session.n = 1),
-      '/regenerate': async (ctx) => {
+      '/regenerate': async (ctx, { of, list }) => {
         await ctx.session.regenerate();
-        refs.push(site.sessions.ref(ctx.session));
-        refs.push((await site.sessions.list('ada'))[0]?.ref);
+        refs.push(of(ctx).ref, (await list('ada'))[0]?.ref);
       },
       '/read': (ctx) => ctx.session.n,
       '/logout': (ctx) => ctx.session.destroy(),
     });
-    const ada = site.visitor();
-    for (const path of ['/login', '/change', '/regenerate', '/read', '/logout']) await ada.get(path);
-    const [none, first, second, listed] = refs as string[];
-    expect([none, listed]).to.deep.equal([undefined, second]);
+    const ada = visitor();
+    for (const path of ['/begin', '/login', '/change', '/regenerate', '/read', '/logout']) await ada.get(path);
+    const [first, second, third, listed] = refs as string[];
+    expect(listed).to.equal(third);
     expect(heard).to.deep.equal([
       ['created', { name: 'wsession', session: first }],
-      ['renewed', { name: 'wsession', session: first }],
       ['regenerated', { name: 'wsession', session: second, from: first }],
-      ['destroyed', { name: 'wsession', session: second }],
+      ['renewed', { name: 'wsession', session: second }],
+      ['regenerated', { name: 'wsession', session: third, from: second }],
+      ['destroyed', { name: 'wsession', session: third }],
     ]);
+  });
+
+  it('tell of regenerate(callback) as the end of one session and the beginning of another', async () => {
+    const { visitor } = await createSite({
+      '/begin': (ctx) => void (ctx.session.n = 0),
+      '/regenerate': async (ctx) => {
+        await new Promise((resolve) => ctx.session.regenerate(resolve));
+        ctx.session.n = 1;
+      },
+    });
+    const ada = visitor();
+    await ada.get('/begin');
+    const heard = listenToEvents();
+    await ada.get('/regenerate');
+    expect(heard.map(([event]) => event)).to.deep.equal(['destroyed', 'created']);
   });
 
   it('stand for a sealed session with a hash of its token', async () => {
@@ -92,14 +111,14 @@ describe('the events', () => {
     const refs: Array<string | undefined> = [];
     const site = await createSite(
       {
-        '/': async (ctx) => {
+        '/': async (ctx, { of }) => {
           ctx.session.n = (ctx.session.n ?? 0) + 1;
           await ctx.session.save();
-          refs.push(site.sessions.ref(ctx.session));
+          refs.push(of(ctx).ref);
         },
-        '/regenerate': async (ctx) => {
+        '/regenerate': async (ctx, { of }) => {
           await ctx.session.regenerate();
-          refs.push(site.sessions.ref(ctx.session));
+          refs.push(of(ctx).ref);
         },
         '/logout': (ctx) => ctx.session.destroy(),
       },
@@ -124,7 +143,7 @@ describe('the events', () => {
   });
 
   it('tell of a session that was revoked, once', async () => {
-    const site = await createSite({ '/': (ctx) => void (ctx.session.owner = 'ada') });
+    const site = await createSite({ '/': (ctx, { of }) => of(ctx).logIn('ada') });
     await site.visitor().get('/');
     const [listed] = await site.sessions.list('ada');
     const heard = listenToEvents();
@@ -138,11 +157,11 @@ describe('the events', () => {
     store.update.returns({ outcome: 'gone' });
     const save = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, { store: asStore(store) });
     const { status } = await save.visitor().get('/', { headers: { cookie: SOME_COOKIE } });
-    store.destroy.returns(undefined);
-    await inRequest(
-      async (ctx) => expect(await errorOf(() => ctx.session.regenerate())).to.be.instanceOf(GoneError),
-      { store: asStore(store), cookie: SOME_COOKIE },
-    );
+    store.destroy.returns({ outcome: 'none' });
+    await inRequest(async (ctx) => expect(await errorOf(() => ctx.session.regenerate())).to.be.instanceOf(GoneError), {
+      store: asStore(store),
+      cookie: SOME_COOKIE,
+    });
     const session = store.load.firstCall.args[0];
     expect(status).to.equal(409);
     expect(heard).to.deep.equal([
@@ -151,15 +170,15 @@ describe('the events', () => {
     ]);
   });
 
-  it('tell of no end that somebody else had brought about', async () => {
+  it('tell of no end that another request had brought about', async () => {
     const heard = listenToEvents();
     const store = stubStore();
-    store.destroy.returns(undefined);
+    store.destroy.returns({ outcome: 'none' });
     await inRequest((ctx) => ctx.session.destroy(), { store: asStore(store), cookie: SOME_COOKIE });
     expect([store.destroy.callCount, heard]).to.deep.equal([1, []]);
   });
 
-  it('tell of what is stored only', async () => {
+  it('tell only of what is stored', async () => {
     const heard = listenToEvents();
     const site = await createSite({
       '/read': (ctx) => ctx.session.n ?? null,
@@ -189,9 +208,7 @@ describe('the events', () => {
       const heard = listenToEvents();
       const { name = 'wsession' } = options;
       const site = await createSite({ '/': (ctx) => ctx.session.isNew }, options);
-      const { status, body, setCookie } = await site
-        .visitor()
-        .get('/', { headers: { cookie: `${name}=${token}` } });
+      const { status, body, setCookie } = await site.visitor().get('/', { headers: { cookie: `${name}=${token}` } });
       expect([status, body, setCookie, site.errors]).to.deep.equal([200, 'true', [], []]);
       for (const [, message] of heard) expect(message.session).to.equal(hash(name, token));
       return heard;
@@ -206,7 +223,7 @@ describe('the events', () => {
       ['oversized', 'A'.repeat(4096 - 'wsession'.length + 1), {}],
       ['signature', ID, { keys: ['k'] }],
       ['signature', `${ID}.forged`, { keys: ['k'] }],
-      ['signature', `${ID}.signed`, {}],
+      ['signature', `${ID}.${'s'.repeat(43)}`, {}],
       ['unknown', ID, {}],
     ] as ReadonlyArray<[string, string, SiteOptions]>) {
       it(`${reason}: ${token.length} characters, ${inspect(options)}`, async () => {
@@ -222,9 +239,7 @@ describe('the events', () => {
           const store = stubStore();
           store.load.returns(answer);
           const heard = await reject(ID, { store: asStore(store) });
-          expect(heard.map(([event, message]) => [event, message.reason])).to.deep.equal([
-            ['rejected', reason],
-          ]);
+          expect(heard.map(([event, message]) => [event, message.reason])).to.deep.equal([['rejected', reason]]);
           for (const stop of silence.splice(0)) stop();
         }
       });
@@ -233,9 +248,7 @@ describe('the events', () => {
     it('seal, from a store that seals', async () => {
       const store = new OpenStore();
       store.load = (() => 'seal') as never;
-      expect((await reject('sealed elsewhere', { store })).map(([, { reason }]) => reason)).to.deep.equal([
-        'seal',
-      ]);
+      expect((await reject('sealed elsewhere', { store })).map(([, { reason }]) => reason)).to.deep.equal(['seal']);
     });
 
     it('expired: as the store says, by its end, by its age; with an event of its own', async () => {
@@ -257,21 +270,64 @@ describe('the events', () => {
       }
     });
 
-    it('expired, of a signed id: by the hash that stood for the session before', async () => {
-      const heard = listenToEvents();
+    it('replaced: the session goes on under another id', async () => {
       const store = new MemoryStore();
-      const site = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, { store, keys: ['k'] });
-      const ada = site.visitor();
+      const { visitor } = await createSite(
+        { '/': (ctx) => void (ctx.session.n = 1), '/renew': (ctx) => ctx.session.regenerate() },
+        { store },
+      );
+      const ada = visitor();
       await ada.get('/');
-      const load = store.load.bind(store);
-      store.load = (key) => ({ ...load(key), expiresAt: 0 }) as never;
+      const token = tokenOf(ada.cookie);
+      await ada.get('/renew');
+      expect((await reject(token, { store })).map(([, { reason }]) => reason)).to.deep.equal(['replaced']);
+    });
+
+    it('replaced, and then gone, where such a request writes', async () => {
+      const { visitor } = await createSite({
+        '/': (ctx) => void (ctx.session.n = 1),
+        '/renew': (ctx) => ctx.session.regenerate(),
+      });
+      const ada = visitor();
+      await ada.get('/');
+      const late = twinOf(ada);
+      await ada.get('/renew');
+      const heard = listenToEvents();
+      await late.get('/');
+      expect(heard.map(([event, { reason }]) => reason ?? event)).to.deep.equal(['replaced', 'gone']);
+    });
+
+    it('corrupt, once an entry turns out to be unreadable', async () => {
+      const store = stubStore();
+      store.load.callsFake(() => recordOf({ a: '1', n: '{' }));
+      const heard = listenToEvents();
+      await inRequest((ctx) => [ctx.session.a, ctx.session.n], {
+        store: asStore(store),
+        cookie: SOME_COOKIE,
+      });
+      const session = store.load.firstCall.args[0];
+      expect(heard).to.deep.equal([['rejected', { name: 'wsession', session, reason: 'corrupt' }]]);
+    });
+
+    it('expired, of a signed id: under the ref that the session had', async () => {
+      const clock = useFakeTimers({ now: Date.now(), toFake: ['Date'] });
+      const heard = listenToEvents();
+      const store = stubStore();
+      const { visitor } = await createSite(
+        { '/': (ctx) => void (ctx.session.a = 1) },
+        { store: asStore(store), keys: ['k'] },
+      );
+      store.load.returns(recordOf({ a: '1' }));
+      const ada = visitor();
+      await ada.get('/');
+      clock.tick(3_600_000);
       await ada.get('/');
       expect(heard.slice(0, 3).map(([event, { session }]) => [event, session])).to.deep.equal(
         ['created', 'expired', 'rejected'].map((event) => [event, heard[0]?.[1].session]),
       );
     });
 
-    it('each of several tokens, up to the one that leads to a session', async () => {
+    it('each of several tokens that leads nowhere', async () => {
       const store = new MemoryStore();
       const site = await createSite({ '/': (ctx) => void (ctx.session.a = 1) }, { store });
       const ada = site.visitor();
@@ -279,7 +335,11 @@ describe('the events', () => {
       const heard = listenToEvents();
       const cookie = `wsession=x; wsession=${ID}; ${ada.cookie}; wsession=y`;
       await site.visitor().get('/', { headers: { cookie } });
-      expect(heard.map(([event, { reason }]) => reason ?? event)).to.deep.equal(['malformed', 'unknown']);
+      expect(heard.map(([event, { reason }]) => reason ?? event).sort()).to.deep.equal([
+        'malformed',
+        'malformed',
+        'unknown',
+      ]);
     });
 
     describe('after a deploy', () => {
@@ -309,13 +369,11 @@ describe('the events', () => {
         const token = await tokenFrom({ store });
         const signed = await tokenFrom({ store, keys: ['k'] });
         for (const name of ['other', 'wsession2']) {
-          expect((await reject(token, { store, name })).map(([, { reason }]) => reason)).to.deep.equal([
-            'unknown',
-          ]);
+          expect((await reject(token, { store, name })).map(([, { reason }]) => reason)).to.deep.equal(['unknown']);
           for (const stop of silence.splice(0)) stop();
-          expect(
-            (await reject(signed, { store, name, keys: ['k'] })).map(([, { reason }]) => reason),
-          ).to.deep.equal(['signature']);
+          expect((await reject(signed, { store, name, keys: ['k'] })).map(([, { reason }]) => reason)).to.deep.equal([
+            'signature',
+          ]);
           for (const stop of silence.splice(0)) stop();
         }
       });
@@ -337,10 +395,10 @@ describe('the traces', () => {
 
   it('frame each call to the store that answers at once', async () => {
     const site = await createSite({
-      '/': async (ctx) => {
+      '/': async (ctx, { of }) => {
         ctx.session.n = (ctx.session.n ?? 0) + 1;
         await ctx.session.save();
-        return site.sessions.ref(ctx.session);
+        return of(ctx).ref;
       },
       '/end': (ctx) => ctx.session.destroy(),
     });
@@ -351,20 +409,15 @@ describe('the traces', () => {
     await ada.get('/');
     expect(steps(heard)).to.deep.equal([...FRAME('load'), ...FRAME('save')]);
     await ada.get('/end');
-    expect(steps(heard)).to.deep.equal([
-      ...FRAME('load'),
-      ...FRAME('save'),
-      ...FRAME('load'),
-      ...FRAME('destroy'),
-    ]);
+    expect(steps(heard)).to.deep.equal([...FRAME('load'), ...FRAME('save'), ...FRAME('load'), ...FRAME('destroy')]);
     for (const [, message] of heard) expect(message).to.deep.equal({ name: 'wsession', session: ref });
   });
 
   it('and each that is waited for', async () => {
     const store = stubStore();
     store.load.callsFake(async () => recordOf({ n: '1' }));
-    store.update.callsFake(async () => ({ outcome: 'updated' }));
-    store.destroy.callsFake(async () => undefined);
+    store.update.callsFake(async () => UPDATED);
+    store.destroy.callsFake(async () => ({ outcome: 'none' }));
     const heard = listenToCalls();
     await inRequest(
       async (ctx) => {
@@ -413,16 +466,13 @@ describe('the traces', () => {
 
   it('and the events hold no token, no id and no value', async () => {
     for (const store of [new MemoryStore(), new OpenStore()]) {
-      const heard = [...EVENTS.map((event) => `koa-wsession:${event}`)];
-      const messages = [listen(heard), listenToCalls()];
+      const messages = [listenToEvents(), listenToCalls()];
       const site = await createSite(
         {
-          '/': async (ctx) => {
-            ctx.session.owner = 'owner-to-hide';
-            ctx.session.label = 'label-to-hide';
+          '/': async (ctx, { of }) => {
             ctx.session.keyToHide = 'value-to-hide';
-            ctx.session.flash('note', 'flash-to-hide');
-            await ctx.session.save();
+            of(ctx).flash('note', 'flash-to-hide');
+            await of(ctx).logIn('owner-to-hide', { label: 'label-to-hide' });
           },
           '/regenerate': (ctx) => ctx.session.regenerate(),
           '/end': (ctx) => ctx.session.destroy(),
@@ -451,7 +501,7 @@ describe('the traces', () => {
     }
   });
 
-  it('and the events compute nothing where nobody listens', async () => {
+  it('and the events compute nothing without subscribers', async () => {
     const store = new OpenStore();
     const site = await createSite(
       {

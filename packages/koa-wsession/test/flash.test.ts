@@ -1,245 +1,328 @@
 import { expect } from 'chai';
 import type Koa from 'koa';
+import { GoneError, OptionError, type Sessions } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
-import { stub } from 'sinon';
+import { spy, stub } from 'sinon';
 import {
   asStore,
   createSite,
-  Gate,
+  errorOf,
+  type Handler,
   inRequest,
+  OpenStore,
   observe,
   recordOf,
+  type SiteOptions,
   SOME_COOKIE,
   stubStore,
   tidy,
 } from './helpers.js';
 
-describe('flash(key, value)', () => {
+const handlers: Record<string, Handler> = {
+  '/': (ctx) => void (ctx.session.user = 'ada'),
+  '/leave': (ctx, sessions) => sessions.of(ctx).flash('note', String(ctx.query.text ?? 'x')),
+  '/take': (ctx, sessions) => sessions.of(ctx).takeFlash('note'),
+};
+
+describe('sessions.of(ctx).flash(key, message)', () => {
   afterEach(tidy);
 
-  it('is there on the next request, once, in value and type', async () => {
+  it('leaves a message for a later request, in value and type', async () => {
     const messages = [0, '', false, null, 'text', 1n, new Date(5), new Map([['a', new Set([1])]]), [1, [2]]];
     const seen: unknown[] = [];
     const { visitor } = await createSite({
-      '/set': (ctx) => {
-        for (const [i, message] of messages.entries()) ctx.session.flash(`m${i}`, message);
+      '/set': (ctx, sessions) => {
+        for (const [i, message] of messages.entries()) sessions.of(ctx).flash(`m${i}`, message);
       },
-      '/get': (ctx) => void seen.push(messages.map((_, i) => ctx.session.flash(`m${i}`))),
+      '/get': async (ctx, sessions) => {
+        for (const i of messages.keys()) seen.push(...(await sessions.of(ctx).takeFlash(`m${i}`)));
+      },
     });
     const ada = visitor();
     for (const path of ['/set', '/get', '/get']) await ada.get(path);
-    expect(seen).to.deep.equal([messages, messages.map(() => undefined)]);
+    expect(seen).to.deep.equal(messages);
   });
 
-  it('can be taken in the same request, and set again: the last counts', async () => {
+  it('keeps several messages under one key, in the order in which they were left', async () => {
     const { visitor } = await createSite({
-      '/': (ctx) => {
-        const { session } = ctx;
-        session.flash('note', 'first');
-        const taken = session.flash('note');
-        session.flash('note', 'second');
-        session.flash('note', 'third');
-        return [taken, session.flash('other') ?? null];
+      ...handlers,
+      '/many': (ctx, sessions) => {
+        for (let i = 0; i < 40; i++) sessions.of(ctx).flash('note', `m${i}`);
+        sessions.of(ctx).flash('notes', 'another key');
       },
-      '/get': (ctx) => ctx.session.flash('note'),
     });
     const ada = visitor();
-    expect((await ada.get('/')).json()).to.deep.equal(['first', null]);
-    expect((await ada.get('/get')).json()).to.equal('third');
+    await ada.get('/leave?text=first');
+    await ada.get('/many');
+    await ada.get('/leave?text=last');
+    const many = Array.from({ length: 40 }, (_, i) => `m${i}`);
+    expect((await ada.get('/take')).json()).to.deep.equal(['first', ...many, 'last']);
   });
 
-  it('with undefined leaves undefined, which is no reading', async () => {
-    const store = stubStore();
-    await inRequest((ctx) => ctx.session.flash('note', undefined), {
-      store: asStore(store),
-      cookie: SOME_COOKIE,
-    });
-    expect([...store.update.firstCall.args[1].set.values()][0]).to.match(/^~\[\[1,-1\],"[\w-]{12}"\]$/);
+  it('in parallel requests leaves all of them', async () => {
+    const { visitor } = await createSite(handlers);
+    const ada = visitor();
+    await ada.get('/');
+    const texts = Array.from({ length: 20 }, (_, i) => `m${i}`);
+    await Promise.all(texts.map((text) => ada.get(`/leave?text=${text}`)));
+    expect((await ada.get('/take')).json()).to.have.members(texts);
   });
 
-  it('is no key, whatever its name', async () => {
+  it('is no key of the session, whatever its name', async () => {
+    const names = ['user', '__proto__', '', 'flash:user', 'save'];
     const { visitor } = await createSite({
-      '/': (ctx) => {
-        const { session } = ctx;
-        for (const key of ['user', '__proto__', '', '\0', 'flash:user']) {
-          session[key] = `data of ${key}`;
-          session.flash(key, `message of ${key}`);
-        }
+      '/': (ctx, sessions) => {
+        for (const name of names) sessions.of(ctx).flash(name, `message of ${name}`);
+        ctx.session.user = 'ada';
       },
-      '/get': (ctx) => [Object.keys(ctx.session).length, ctx.session.user, 'user' in ctx.session],
-      '/take': (ctx) => ['user', '__proto__', '', '\0', 'flash:user'].map((key) => ctx.session.flash(key)),
+      '/get': (ctx) => ({ ...ctx.session }),
+      '/take': (ctx, sessions) => Promise.all(names.map((name) => sessions.of(ctx).takeFlash(name))),
     });
     const ada = visitor();
     await ada.get('/');
-    expect((await ada.get('/get')).json()).to.deep.equal([5, 'data of user', true]);
-    expect((await ada.get('/take')).json()).to.deep.equal(
-      ['user', '__proto__', '', '\0', 'flash:user'].map((key) => `message of ${key}`),
-    );
-    expect((await ada.get('/get')).json()).to.deep.equal([5, 'data of user', true]);
+    expect((await ada.get('/get')).json()).to.deep.equal({ user: 'ada' });
+    expect((await ada.get('/take')).json()).to.deep.equal(names.map((name) => [`message of ${name}`]));
+    expect((await ada.get('/get')).json()).to.deep.equal({ user: 'ada' });
   });
 
-  it('makes a session for a new visitor', async () => {
-    const { setCookie } = await inRequest((ctx) => ctx.session.flash('note', 'x'));
+  it('creates a session for a new visitor', async () => {
+    const { setCookie } = await inRequest((ctx, sessions) => sessions.of(ctx).flash('note', 'x'));
     expect(setCookie).to.have.length(1);
   });
 
   it('survives ctx.session = {…} and regenerate(), and ends with the session', async () => {
     const { visitor } = await createSite({
-      '/': (ctx) => ctx.session.flash('note', 'x'),
+      ...handlers,
       '/replace': (ctx) => void (ctx.session = { a: 1 }),
       '/regenerate': (ctx) => ctx.session.regenerate(),
-      '/get': (ctx) => ctx.session.flash('note') ?? null,
-      '/end': (ctx) => {
+      '/end': (ctx, sessions) => {
         ctx.session = null;
-        return ctx.session.flash('note') ?? null;
+        return sessions.of(ctx).takeFlash('note');
       },
     });
     const ada = visitor();
-    for (const path of ['/', '/replace', '/regenerate']) await ada.get(path);
-    expect((await ada.get('/get')).json()).to.equal('x');
-    await ada.get('/');
-    expect((await ada.get('/end')).json()).to.equal(null);
+    for (const path of ['/leave', '/replace', '/regenerate']) await ada.get(path);
+    expect((await ada.get('/take')).json()).to.deep.equal(['x']);
+    await ada.get('/leave');
+    expect((await ada.get('/end')).json()).to.deep.equal([]);
+    expect((await ada.get('/take')).json()).to.deep.equal([]);
   });
 
-  it('is delivered after an error, and a redirect', async () => {
+  it('is delivered after an error, and after a redirect', async () => {
     const { visitor } = await createSite({
-      '/fail': (ctx) => {
-        ctx.session.flash('note', 'wrong password');
+      ...handlers,
+      '/fail': (ctx, sessions) => {
+        sessions.of(ctx).flash('note', 'wrong password');
         ctx.throw(401);
       },
-      '/redirect': (ctx) => {
-        ctx.session.flash('note', 'saved');
-        ctx.redirect('/get');
+      '/redirect': (ctx, sessions) => {
+        sessions.of(ctx).flash('note', 'saved');
+        ctx.redirect('/take');
       },
-      '/get': (ctx) => ctx.session.flash('note') ?? null,
     });
     const ada = visitor();
     expect((await ada.get('/fail')).status).to.equal(401);
-    expect((await ada.get('/get')).json()).to.equal('wrong password');
+    expect((await ada.get('/take')).json()).to.deep.equal(['wrong password']);
     expect((await ada.get('/redirect')).status).to.equal(302);
-    expect((await ada.get('/get')).json()).to.equal('saved');
+    expect((await ada.get('/take')).json()).to.deep.equal(['saved']);
   });
+
+  it('refuses undefined, which would look like a message, and a key that is no string without NUL', () =>
+    inRequest(async (ctx, sessions) => {
+      const all = sessions.of(ctx);
+      expect(() => all.flash('note', undefined)).to.throw(OptionError, /message of flash\(\).*takeFlash/);
+      for (const key of ['a\0b', 5, undefined, null]) {
+        expect(() => all.flash(key as string, 'x')).to.throw(OptionError, 'key of flash()');
+        expect(await errorOf(() => all.takeFlash(key as string))).to.be.instanceOf(OptionError);
+      }
+    }));
 });
 
-describe('flash(key)', () => {
+describe('sessions.of(ctx).takeFlash(key)', () => {
   afterEach(tidy);
 
-  const handlers = {
-    '/': (ctx: Koa.Context) => void (ctx.session.a = 1),
-    '/get': (ctx: Koa.Context) => ctx.session.flash('note') ?? null,
-  };
-
-  it('where there is none writes nothing', async () => {
-    const store = new MemoryStore();
-    const { visitor } = await createSite(handlers, { store });
+  it('takes what the same request left, and what is left afterwards stays', async () => {
+    const { visitor } = await createSite({
+      ...handlers,
+      '/both': async (ctx, sessions) => {
+        sessions.of(ctx).flash('note', 'b');
+        const taken = await sessions.of(ctx).takeFlash('note');
+        sessions.of(ctx).flash('note', 'c');
+        return taken;
+      },
+    });
     const ada = visitor();
-    await ada.get('/');
-    const order = observe(store);
-    expect((await ada.get('/get')).setCookie).to.deep.equal([]);
-    expect(order).to.deep.equal([]);
+    await ada.get('/leave?text=a');
+    expect((await ada.get('/both')).json()).to.deep.equal(['a', 'b']);
+    expect((await ada.get('/take')).json()).to.deep.equal(['c']);
   });
 
-  it('removes the message from the store', async () => {
+  it('returns the messages in the order in which they were left, whatever the order of the entries', async () => {
     const store = stubStore();
-    store.load.callsFake(() => ({
-      entries: new Map([['\0flash:note', '["mark","x"]']]),
-      createdAt: Date.now(),
-      expiresAt: Date.now() + 5000,
-    }));
-    const { body } = await inRequest((ctx) => ctx.session.flash('note'), {
+    store.load.callsFake(() => recordOf({ '\0flash:note\x002': '"second"', '\0flash:note\x001': '"first"' }));
+    const { body } = await inRequest((ctx, sessions) => sessions.of(ctx).takeFlash('note'), {
       store: asStore(store),
       cookie: SOME_COOKIE,
     });
-    expect(JSON.parse(body)).to.equal('x');
-    const { set, delete: removed } = store.update.firstCall.args[1];
-    expect([set.size, removed]).to.deep.equal([0, ['\0flash:note']]);
+    expect(JSON.parse(body)).to.deep.equal(['first', 'second']);
   });
 
-  it('takes it for good once that is stored, whatever fails afterwards', async () => {
-    const store = stubStore();
-    store.load.callsFake(() => recordOf({ '\0flash:note': '["mark","x"]' })); // as a parallel request had read it
-    store.update.onSecondCall().throws(new Error('down'));
+  it('where there is none returns an empty list, and neither writes nor creates a record', async () => {
+    const store = new MemoryStore();
+    const order = observe(store);
+    const { visitor } = await createSite(handlers, { store });
+    const fresh = await visitor().get('/take');
+    expect([fresh.json(), fresh.setCookie, order]).to.deep.equal([[], [], []]);
+    const ada = visitor();
+    await ada.get('/');
+    order.length = 0;
+    const known = await ada.get('/take');
+    expect([known.json(), known.setCookie, order]).to.deep.equal([[], [], []]);
+  });
+
+  it('of a message that a new visitor got in the same request creates no record', async () => {
+    const store = new MemoryStore();
+    const order = observe(store);
+    const { setCookie, body } = await inRequest(
+      (ctx, sessions) => {
+        sessions.of(ctx).flash('note', 'x');
+        return sessions.of(ctx).takeFlash('note');
+      },
+      { store },
+    );
+    expect([body, setCookie, order]).to.deep.equal(['["x"]', [], []]);
+  });
+
+  it('removes the messages in one call to the store, with whatever else changed', async () => {
+    const store = new MemoryStore();
     const { visitor } = await createSite(
       {
-        '/take': async (ctx) => {
-          expect(ctx.session.flash('note')).to.equal('x');
-          await ctx.session.save();
-          ctx.session.a = 1;
+        ...handlers,
+        '/take': (ctx, sessions) => {
+          ctx.session.seen = true;
+          return sessions.of(ctx).takeFlash('note');
         },
-        '/get': handlers['/get'],
+        '/get': (ctx) => ({ ...ctx.session }),
       },
-      { store: asStore(store) },
+      { store },
     );
     const ada = visitor();
-    expect((await ada.get('/take', { headers: { cookie: SOME_COOKIE } })).status).to.equal(503);
-    expect((await ada.get('/get', { headers: { cookie: SOME_COOKIE } })).json()).to.equal(null);
+    for (const text of ['a', 'b']) await ada.get(`/leave?text=${text}`);
+    const update = spy(store, 'update');
+    expect((await ada.get('/take')).json()).to.deep.equal(['a', 'b']);
+    expect(update.callCount).to.equal(1);
+    const { set, delete: removed } = update.firstCall.args[1];
+    expect([[...set.keys()], removed.length]).to.deep.equal([['seen'], 2]);
+    expect((await ada.get('/get')).json()).to.deep.equal({ seen: true });
   });
 
-  describe('that was taken by a request whose save failed', () => {
-    /** A visitor who has a message, and a handler that takes it and says what it got. */
-    async function withMessage() {
+  it('in parallel requests takes each message once', async () => {
+    const { visitor } = await createSite(handlers);
+    const ada = visitor();
+    const texts = Array.from({ length: 5 }, (_, i) => `m${i}`);
+    for (const text of texts) await ada.get(`/leave?text=${text}`);
+    const replies = await Promise.all(Array.from({ length: 20 }, () => ada.get('/take')));
+    expect(replies.flatMap((reply) => reply.json())).to.deep.equal(texts);
+  });
+
+  it('in parallel requests of several processes takes each message once', async () => {
+    const store = new MemoryStore();
+    // Each middleware has turns of its own, as each process has.
+    const sites = await Promise.all([1, 2, 3].map(() => createSite(handlers, { store })));
+    const visitors = sites.map((site) => site.visitor());
+    const [ada] = visitors as [(typeof visitors)[0]];
+    const texts = Array.from({ length: 5 }, (_, i) => `m${i}`);
+    for (const text of texts) await ada.get(`/leave?text=${text}`);
+    const headers = { cookie: ada.cookie };
+    const replies = await Promise.all(
+      visitors.flatMap((one) => Array.from({ length: 7 }, () => one.get('/take', { headers }))),
+    );
+    expect(replies.flatMap((reply) => reply.json()).sort()).to.deep.equal(texts);
+  });
+
+  for (const [what, method, headers] of [
+    ['HEAD', 'HEAD', {}],
+    ['Sec-Purpose: prefetch', 'GET', { 'sec-purpose': 'prefetch' }],
+    ['Sec-Purpose: prefetch;prerender', 'GET', { 'sec-purpose': 'prefetch;prerender' }],
+    ['Purpose: prefetch', 'GET', { purpose: 'prefetch' }],
+  ] as const)
+    it(`in a request with ${what} returns the messages without taking them`, async () => {
       const store = new MemoryStore();
-      const taken: unknown[] = [];
-      const gate: { wait: Promise<void> | undefined } = { wait: undefined };
-      const site = await createSite(
+      const seen: unknown[] = [];
+      const { visitor } = await createSite(
         {
-          '/': (ctx) => ctx.session.flash('note', 'x'),
-          '/take': async (ctx) => {
-            taken.push(ctx.session.flash('note'));
-            await gate.wait;
-          },
-          '/bad': (ctx) => {
-            taken.push(ctx.session.flash('note'));
-            ctx.session.bad = new (class Bad {})();
+          ...handlers,
+          '/take': async (ctx, sessions) => {
+            seen.push(await sessions.of(ctx).takeFlash('note'));
           },
         },
         { store },
       );
-      const ada = site.visitor();
-      await ada.get('/');
-      return { store, taken, ada, gate };
-    }
-
-    it('can be taken again: the store was down', async () => {
-      const { store, taken, ada } = await withMessage();
-      const update = stub(store, 'update').throws(new Error('down'));
-      expect((await ada.get('/take')).status).to.equal(503);
-      update.restore();
-      for (let i = 0; i < 2; i++) expect((await ada.get('/take')).status).to.equal(200);
-      expect(taken).to.deep.equal(['x', 'x', undefined]);
-    });
-
-    it('can be taken again: something could not be stored', async () => {
-      const { taken, ada } = await withMessage();
-      expect((await ada.get('/bad')).status).to.equal(500);
+      const ada = visitor();
+      for (const text of ['a', 'b']) await ada.get(`/leave?text=${text}`);
+      const order = observe(store);
+      const { setCookie } = await ada.request(method, '/take', { headers });
+      expect([setCookie, order]).to.deep.equal([[], []]);
       await ada.get('/take');
-      expect(taken).to.deep.equal(['x', 'x']);
-    });
-
-    it('and not where it had come away empty', async () => {
-      const { taken, ada, gate } = await withMessage();
-      const held = new Gate();
-      gate.wait = held.passed;
-      const first = ada.get('/take');
-      while (taken.length < 1) await new Promise(setImmediate);
-      expect((await ada.get('/bad')).status).to.equal(500);
-      gate.wait = undefined;
       await ada.get('/take');
-      held.open();
-      expect((await first).status).to.equal(200);
-      expect(taken).to.deep.equal(['x', undefined, undefined]);
+      expect(seen).to.deep.equal([['a', 'b'], ['a', 'b'], []]);
     });
 
-    it('and not by a request that ran beside one that could store it', async () => {
-      const { taken, ada, gate } = await withMessage();
-      const held = new Gate();
-      gate.wait = held.passed;
-      const first = ada.get('/take');
-      const second = ada.get('/take');
-      while (taken.length < 2) await new Promise(setImmediate);
-      held.open();
-      expect([(await first).status, (await second).status]).to.deep.equal([200, 200]);
-      expect(taken).to.have.members(['x', undefined]);
+  it('that fails leaves the messages for the next request', async () => {
+    const store = new MemoryStore();
+    const { visitor } = await createSite(handlers, { store });
+    const ada = visitor();
+    await ada.get('/leave');
+    const update = stub(store, 'update').throws(new Error('down'));
+    expect((await ada.get('/take')).status).to.equal(503);
+    update.restore();
+    expect((await ada.get('/take')).json()).to.deep.equal(['x']);
+    expect((await ada.get('/take')).json()).to.deep.equal([]);
+  });
+
+  it('has taken them for good once it is awaited, whatever fails afterwards', async () => {
+    const { visitor } = await createSite({
+      ...handlers,
+      '/bad': async (ctx, sessions) => {
+        await sessions.of(ctx).takeFlash('note');
+        throw new Error('mine');
+      },
     });
+    const ada = visitor();
+    await ada.get('/leave');
+    expect((await ada.get('/bad')).status).to.equal(500);
+    expect((await ada.get('/take')).json()).to.deep.equal([]);
+  });
+
+  it('of a session that ended meanwhile rejects with a GoneError, and shows nothing', async () => {
+    const store = new MemoryStore();
+    let caught: unknown;
+    const take = async (ctx: Koa.Context, sessions: Sessions) => {
+      stub(store, 'update').returns({ outcome: 'gone' });
+      caught = await errorOf(() => sessions.of(ctx).takeFlash('note'));
+    };
+    const { visitor } = await createSite({ ...handlers, '/take': take }, { store });
+    const ada = visitor();
+    await ada.get('/leave');
+    await ada.get('/take');
+    expect(caught).to.be.instanceOf(GoneError);
+  });
+
+  it('works with a store that seals, and in an opened session', async () => {
+    const options: SiteOptions = { store: new OpenStore() };
+    const { visitor } = await createSite(handlers, options);
+    const ada = visitor();
+    for (const text of ['a', 'b']) await ada.get(`/leave?text=${text}`);
+    expect((await ada.get('/take')).json()).to.deep.equal(['a', 'b']);
+    expect((await ada.get('/take')).json()).to.deep.equal([]);
+
+    const site = await createSite({
+      ...handlers,
+      '/open': async (ctx, sessions) => sessions.of(await sessions.open(ctx.req)).takeFlash('note'),
+    });
+    const bob = site.visitor();
+    await bob.get('/leave');
+    expect((await bob.get('/open')).json()).to.deep.equal(['x']);
+    expect((await bob.get('/take')).json()).to.deep.equal([]);
   });
 });

@@ -1,4 +1,5 @@
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
@@ -10,22 +11,25 @@ import { Client } from 'testkit/http';
 import {
   asStore,
   createSite,
+  errorOf,
   Gate,
-  type Handler,
   inRequest,
   SOME_COOKIE,
   serveApp,
   stubStore,
   tidy,
+  UPDATED,
 } from './helpers.js';
 
 const names = (setCookie: readonly string[]) => setCookie.map((line) => line.split('=')[0]);
-const write: Handler = (ctx) => void (ctx.session.a = 1);
+type Step = (ctx: Koa.Context) => unknown;
+
+const write: Step = (ctx) => void (ctx.session.a = 1);
 
 describe('the response', () => {
   afterEach(tidy);
 
-  describe('keeps the cookies of others', () => {
+  describe('keeps the cookies of other code', () => {
     it('set before and after, by Koa or by hand, one line or many', async () => {
       for (const handler of [
         (ctx: Koa.Context) => {
@@ -60,7 +64,7 @@ describe('the response', () => {
   });
 
   describe('to an error', () => {
-    it('delivers the cookie, with Cache-Control and Vary, and nothing else of before', async () => {
+    it('delivers the cookie, with Cache-Control and Vary, and no other header that was set before', async () => {
       const { visitor } = await createSite({
         '/': (ctx) => {
           ctx.set('X-Mine', '1');
@@ -71,15 +75,15 @@ describe('the response', () => {
       });
       const { status, body, setCookie, headers } = await visitor().get('/');
       expect([status, body, names(setCookie)]).to.deep.equal([401, 'who are you?', ['wsession']]);
-      expect([
-        headers['cache-control'],
-        headers.vary,
-        headers['www-authenticate'],
-        headers['x-mine'],
-      ]).to.deep.equal(['no-store', 'Cookie', 'Basic', undefined]);
+      expect([headers['cache-control'], headers.vary, headers['www-authenticate'], headers['x-mine']]).to.deep.equal([
+        'no-store',
+        'Cookie',
+        'Basic',
+        undefined,
+      ]);
     });
 
-    it('keeps what the error itself brings along', async () => {
+    it('keeps the headers of the error itself', async () => {
       const headers = { 'Set-Cookie': ['mine=1'], 'Cache-Control': 'private', Vary: 'Accept' };
       const { visitor } = await createSite({
         '/': (ctx) => {
@@ -89,11 +93,19 @@ describe('the response', () => {
       });
       const reply = await visitor().get('/');
       expect(names(reply.setCookie)).to.deep.equal(['mine', 'wsession']);
-      expect([reply.headers['cache-control'], reply.headers.vary]).to.deep.equal([
-        'private',
-        'Accept, Cookie',
-      ]);
+      expect([reply.headers['cache-control'], reply.headers.vary]).to.deep.equal(['private', 'Accept, Cookie']);
       expect(headers).to.deep.equal({ 'Set-Cookie': ['mine=1'], 'Cache-Control': 'private', Vary: 'Accept' });
+    });
+
+    it('restores the cookie where the error itself says Vary: Cookie', async () => {
+      const { visitor } = await createSite({
+        '/': (ctx) => {
+          ctx.session.a = 1;
+          ctx.throw(401, { headers: { Vary: 'Cookie' } });
+        },
+      });
+      const { setCookie, headers } = await visitor().get('/');
+      expect([names(setCookie), headers.vary]).to.deep.equal([['wsession'], 'Cookie']);
     });
 
     it("of a middleware in front of the session's, once the session is stored, delivers the cookie", async () => {
@@ -116,7 +128,7 @@ describe('the response', () => {
       expect((await ada.get('/get')).json()).to.equal(1);
     });
 
-    it('that a middleware in front catches and answers by itself delivers the cookie', async () => {
+    it('that a middleware in front catches and responds to itself delivers the cookie', async () => {
       for (const answer of [
         (ctx: Koa.Context) => {
           ctx.body = 'handled';
@@ -150,11 +162,7 @@ describe('the response', () => {
           },
         );
         const { status, setCookie, body, headers } = await visitor().get('/');
-        expect([status, names(setCookie), headers['cache-control']]).to.deep.equal([
-          200,
-          ['wsession'],
-          'no-store',
-        ]);
+        expect([status, names(setCookie), headers['cache-control']]).to.deep.equal([200, ['wsession'], 'no-store']);
         expect(body).to.include('handled');
       }
     });
@@ -206,9 +214,9 @@ describe('the response', () => {
       expect(shared.headers).to.deep.equal({ 'X-Mine': '1' });
     });
 
-    it('of a session that ended carries no cookie of the session, also none of before', async () => {
+    it('of a session that ended carries no cookie of the session, not even that of an earlier save', async () => {
       const store = stubStore();
-      store.update.onFirstCall().returns({ outcome: 'updated' }).onSecondCall().returns({ outcome: 'gone' });
+      store.update.returns({ outcome: 'gone' }).onFirstCall().returns(UPDATED);
       const { visitor } = await createSite(
         {
           '/': async (ctx) => {
@@ -225,10 +233,7 @@ describe('the response', () => {
   });
 
   describe('says Vary: Cookie', () => {
-    const varied = async (
-      before: string | string[] | undefined,
-      handler: Handler = (ctx) => void ctx.session,
-    ) => {
+    const varied = async (before: string | string[] | undefined, handler: Step = (ctx) => void ctx.session) => {
       const { headers } = await inRequest((ctx) => {
         if (before !== undefined) ctx.res.setHeader('Vary', before);
         return handler(ctx);
@@ -236,9 +241,9 @@ describe('the response', () => {
       return headers.vary;
     };
 
-    it('when the session was touched, in whatever way, and not else', async () => {
+    it('where the session was used, in whatever way, and only there', async () => {
       expect(await varied(undefined, () => 'untouched')).to.equal(undefined);
-      const touches: Handler[] = [
+      const touches: Step[] = [
         (ctx) => void ctx.session,
         (ctx) => void ctx.session.a,
         (ctx) => void ('a' in ctx.session),
@@ -249,7 +254,7 @@ describe('the response', () => {
       for (const touch of touches) expect(await varied(undefined, touch)).to.equal('Cookie');
     });
 
-    it('once, beside what was there', async () => {
+    it('once, next to what was there', async () => {
       for (const [before, after] of [
         ['Accept', 'Accept, Cookie'],
         ['Accept, Origin', 'Accept, Origin, Cookie'],
@@ -268,7 +273,33 @@ describe('the response', () => {
       }
     });
 
-    it('beside what is added afterwards', async () => {
+    it('next to what replaces it afterwards', async () => {
+      expect(
+        await varied(undefined, (ctx) => {
+          ctx.session.a;
+          ctx.set('Vary', 'Accept-Language');
+        }),
+      ).to.equal('Accept-Language, Cookie');
+    });
+
+    it('on an error after the session was read, and on the page of an outage', async () => {
+      const store = stubStore();
+      const { visitor } = await createSite(
+        {
+          '/': (ctx) => {
+            if (!ctx.session.user) ctx.throw(404);
+          },
+        },
+        { store: asStore(store) },
+      );
+      const anonymous = await visitor().get('/');
+      expect([anonymous.status, anonymous.headers.vary]).to.deep.equal([404, 'Cookie']);
+      store.load.rejects(new Error('down'));
+      const down = await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
+      expect([down.status, down.headers.vary]).to.deep.equal([503, 'Cookie']);
+    });
+
+    it('next to what is added afterwards', async () => {
       expect(
         await varied(undefined, (ctx) => {
           ctx.session.a;
@@ -278,25 +309,52 @@ describe('the response', () => {
     });
   });
 
-  describe('says Cache-Control: no-store', () => {
-    const controlled = async (handler: Handler) => (await inRequest(handler)).headers['cache-control'];
-
-    it('when it sets the cookie, unless the handler says otherwise, before or afterwards', async () => {
-      expect(await controlled((ctx) => void ctx.session.a)).to.equal(undefined);
-      expect(await controlled(write)).to.equal('no-store');
-      expect(
-        await controlled((ctx) => {
-          ctx.set('Cache-Control', 'private');
-          return write(ctx);
-        }),
-      ).to.equal('private');
-      expect(
-        await controlled(async (ctx) => {
+  describe('with a token is for one visitor:', () => {
+    /** The headers for caches, of a response that sets these before or after the session is saved. */
+    async function cached(headers: Record<string, string>, when: 'before' | 'after' | 'without a token') {
+      const reply = await inRequest(async (ctx) => {
+        if (when === 'before') ctx.set(headers);
+        if (when !== 'without a token') {
           ctx.session.a = 1;
           await ctx.session.save();
-          ctx.set('Cache-Control', 'private');
-        }),
-      ).to.equal('private');
+        } else ctx.session.a;
+        if (when !== 'before') ctx.set(headers);
+      });
+      const { 'cache-control': control, ...others } = reply.headers;
+      const cdn = Object.keys(others).filter((name) => /cdn|surrogate|accel/.test(name));
+      return [control, cdn];
+    }
+
+    for (const when of ['before', 'after'] as const) {
+      it(`Cache-Control that was set ${when} the token becomes private`, async () => {
+        for (const [given, expected] of [
+          ['public', 'private'],
+          ['public, max-age=60', 'max-age=60, private'],
+          ['max-age=60', 'max-age=60, private'],
+          ['s-maxage=60, max-age=5', 'max-age=5, private'],
+          ['Public , S-MaxAge=60', 'private'],
+          ['no-cache', 'no-cache, private'],
+          ['private, max-age=60', 'private, max-age=60'],
+          ['no-store', 'no-store'],
+        ] as const)
+          expect(await cached({ 'Cache-Control': given }, when), given).to.deep.equal([expected, []]);
+      });
+
+      it(`headers for a CDN that were set ${when} the token are removed`, async () => {
+        const headers = {
+          'CDN-Cache-Control': 'max-age=60',
+          'Cloudflare-CDN-Cache-Control': 'max-age=60',
+          'Surrogate-Control': 'max-age=60',
+          'X-Accel-Expires': '60',
+        };
+        expect(await cached(headers, when)).to.deep.equal(['no-store', []]);
+      });
+    }
+
+    it('without one, all of them stay as they are', async () => {
+      const headers = { 'Cache-Control': 'public, s-maxage=60', 'CDN-Cache-Control': 'max-age=60' };
+      expect(await cached(headers, 'without a token')).to.deep.equal(['public, s-maxage=60', ['cdn-cache-control']]);
+      expect(await cached({}, 'without a token')).to.deep.equal([undefined, []]);
     });
   });
 
@@ -359,8 +417,8 @@ describe('the response', () => {
     expect((await reply).status).to.equal(200);
   });
 
-  describe('that the handler sends by itself', () => {
-    const raw = (before: Handler, after: Handler): Handler => {
+  describe('that the handler sends itself', () => {
+    const raw = (before: Step, after: Step): Step => {
       return async (ctx) => {
         ctx.respond = false;
         await before(ctx);
@@ -384,7 +442,7 @@ describe('the response', () => {
       expect([names(setCookie), body, errors]).to.deep.equal([['wsession'], 'raw', []]);
     });
 
-    it('still stores what changed in a session that exists', async () => {
+    it('still stores what changed afterwards in a session that exists', async () => {
       const { visitor, errors } = await createSite({
         '/': write,
         '/raw': raw(
@@ -400,7 +458,7 @@ describe('the response', () => {
       expect(errors).to.deep.equal([]);
     });
 
-    it('can not begin a session any more: a LateError is reported, and no record made', async () => {
+    it('can not begin a session any more: a LateError is reported, and no record created', async () => {
       const store = stubStore();
       const site = await createSite({ '/': raw(() => undefined, write) }, { store: asStore(store) });
       const reported = site.nextError();
@@ -458,29 +516,342 @@ describe('the response', () => {
     expect((await new Client(served).get('/another')).status).to.equal(404);
   });
 
-  it('ends by the method that the response had, which is put back', async () => {
-    const seen: unknown[] = [];
-    const { visitor } = await createSite(
+  it('to a client whose connection broke while the handler was busy: the save happens', async () => {
+    const [arrived, broken, released, finished] = [new Gate(), new Gate(), new Gate(), new Gate()];
+    const { visitor, served } = await createSite(
+      {
+        '/set': (ctx) => void (ctx.session.a = 1),
+        '/': async (ctx) => {
+          ctx.app.once('error', () => broken.open());
+          arrived.open();
+          await released.passed;
+          ctx.session.b = 2;
+        },
+        '/get': (ctx) => ({ ...ctx.session }),
+      },
+      { before: [(ctx, next) => next().finally(() => ctx.path === '/' && finished.open())] },
+    );
+    const ada = visitor();
+    await ada.get('/set');
+    const socket = connect(served.port);
+    socket.write(`GET / HTTP/1.1\r\nHost: a\r\nCookie: ${ada.cookie}\r\n\r\n`);
+    await arrived.passed;
+    socket.resetAndDestroy();
+    await broken.passed;
+    released.open();
+    await finished.passed;
+    expect((await ada.get('/get')).json()).to.deep.equal({ a: 1, b: 2 });
+  });
+
+  it('to a client whose connection broke during an outage: the handler gets the 503, also after an error listener', async () => {
+    const store = stubStore();
+    store.load.rejects(new Error('down'));
+    const [arrived, broken, released, failed] = [new Gate(), new Gate(), new Gate(), new Gate<unknown>()];
+    const { app, served } = await createSite(
       {
         '/': async (ctx) => {
-          ctx.session.a = 1;
-          await ctx.session.save();
-          ctx.session.a = 2;
+          arrived.open();
+          await released.passed;
+          failed.open(await errorOf(() => ctx.session.a));
         },
       },
-      {
-        before: [
-          async (ctx, next) => {
-            const { res } = ctx;
-            const own = spy(res, 'end');
-            res.once('finish', () => seen.push(own.callCount, (res.end as unknown) === own));
-            await next();
-          },
-        ],
-      },
+      { store: asStore(store) },
     );
-    await visitor().get('/');
-    for (let i = 0; i < 3; i++) await nextTurn();
-    expect(seen).to.deep.equal([1, true]);
+    app.once('error', (_error, ctx: Koa.Context) => {
+      ctx.session.a;
+      broken.open();
+    });
+    const socket = connect(served.port);
+    socket.write(`GET / HTTP/1.1\r\nHost: a\r\nCookie: ${SOME_COOKIE}\r\n\r\n`);
+    await arrived.passed;
+    socket.resetAndDestroy();
+    await broken.passed;
+    released.open();
+    expect(await failed.passed).to.have.property('code', 'WSESSION_UNAVAILABLE');
   });
 });
+
+for (const http2 of [false, true]) {
+  describe(`the cookie over HTTP/${http2 ? 2 : 1}`, () => {
+    afterEach(tidy);
+
+    /** The names of the cookies of a response past Koa, which begins after the session is saved. */
+    async function sent(respond: (res: ServerResponse) => unknown): Promise<Array<string | undefined>> {
+      const { visitor, errors } = await createSite(
+        {
+          '/': async (ctx) => {
+            ctx.respond = false;
+            ctx.res.statusCode = 200;
+            ctx.session.a = 1;
+            await ctx.session.save();
+            await respond(ctx.res);
+          },
+        },
+        { http2 },
+      );
+      const { setCookie, body, status } = await visitor().get('/');
+      expect([status, body, errors]).to.deep.equal([200, 'raw', []]);
+      return names(setCookie);
+    }
+
+    const begins: Record<string, (res: ServerResponse) => unknown> = {
+      'writeHead()': (res) => res.writeHead(200).end('raw'),
+      'writeHead() and a reason phrase': (res) => res.writeHead(200, 'Fine').end('raw'),
+      'write()': (res) => {
+        res.write('ra');
+        res.end('w');
+      },
+      'flushHeaders()': (res) => {
+        res.flushHeaders();
+        res.end('raw');
+      },
+      'end()': (res) => res.end('raw'),
+      'a pipe': (res) => Readable.from(['ra', 'w']).pipe(res),
+    };
+    for (const [begin, respond] of Object.entries(begins))
+      it(`survives a later setHeader('Set-Cookie', …) and ${begin}`, async () => {
+        const cookies = await sent((res) => {
+          res.setHeader('Set-Cookie', 'x=1');
+          return respond(res);
+        });
+        expect(cookies).to.deep.equal(['x', 'wsession']);
+      });
+
+    const headers: Record<string, (res: ServerResponse) => unknown> = {
+      'an object': (res) => res.writeHead(200, { 'set-cookie': 'x=1' }),
+      'an object with a list of values': (res) => res.writeHead(200, { 'Set-Cookie': ['x=1'] }),
+      'an object after a reason phrase': (res) => res.writeHead(200, 'Fine', { 'Set-Cookie': 'x=1' }),
+      'a flat list': (res) => res.writeHead(200, ['Set-Cookie', 'x=1']),
+      'a list of pairs': (res) => res.writeHead(200, [['Set-Cookie', 'x=1']] as never),
+      ...(!http2 && {
+        'setHeaders(new Headers(…))': (res) => res.setHeaders(new Headers({ 'Set-Cookie': 'x=1' })),
+      }),
+    };
+    for (const [how, set] of Object.entries(headers))
+      it(`survives a cookie in the headers of writeHead(): ${how}`, async () => {
+        const cookies = await sent((res) => {
+          set(res);
+          res.end('raw');
+        });
+        expect(cookies).to.deep.equal(['x', 'wsession']);
+      });
+
+    it('survives the headers of writeHead() that have nothing to do with it, which all arrive', async () => {
+      const { visitor } = await createSite(
+        {
+          '/': async (ctx) => {
+            ctx.respond = false;
+            ctx.session.a = 1;
+            ctx.res.setHeader('X-Before', '1');
+            ctx.res.writeHead(201, {
+              'X-Before': '2',
+              'X-List': ['a', 'b'],
+              'Content-Type': 'text/plain',
+              'X-None': undefined,
+            });
+            ctx.res.end('raw');
+          },
+        },
+        { http2 },
+      );
+      const { status, headers, setCookie } = await visitor().get('/');
+      expect([
+        status,
+        headers['x-before'],
+        headers['x-list'],
+        headers['content-type'],
+        headers['x-none'],
+      ]).to.deep.equal([201, '2', 'a, b', 'text/plain', undefined]);
+      expect(names(setCookie)).to.deep.equal(['wsession']);
+    });
+
+    it('survives the headers of writeHead() behind a reason phrase that is missing', async () => {
+      for (const reason of [undefined, null]) {
+        const { visitor } = await createSite(
+          {
+            '/': (ctx) => {
+              ctx.respond = false;
+              ctx.session.a = 1;
+              ctx.res.writeHead(201, reason as never, { 'X-Raw': '1' });
+              ctx.res.end('raw');
+            },
+          },
+          { http2 },
+        );
+        const { status, headers, setCookie } = await visitor().get('/');
+        expect([status, headers['x-raw'], names(setCookie)]).to.deep.equal([201, '1', ['wsession']]);
+      }
+    });
+
+    it('is sent once where the same line is set again', async () => {
+      const cookies = await sent((res) => {
+        res.setHeader('Set-Cookie', [...(res.getHeader('Set-Cookie') as string[])].reverse());
+        res.end('raw');
+      });
+      expect(cookies).to.deep.equal(['wsession']);
+    });
+
+    it('of which another middleware rewrote the line is left as it rewrote it', async () => {
+      const { visitor } = await createSite(
+        {
+          '/': async (ctx) => {
+            ctx.session.a = 1;
+            await ctx.session.save();
+            const lines = (ctx.res.getHeader('Set-Cookie') as string[]).map((line) => `${line}; Rewritten`);
+            ctx.res.setHeader('Set-Cookie', ['other=1', ...lines]);
+          },
+        },
+        { http2 },
+      );
+      const { setCookie } = await visitor().get('/');
+      expect([names(setCookie), setCookie[1]?.endsWith('; Rewritten')]).to.deep.equal([['other', 'wsession'], true]);
+    });
+
+    const removals: Record<string, [before: string[], remove: (res: ServerResponse) => unknown, left: string[]]> = {
+      'the whole header, while Vary is there': [['a=1'], (res) => res.removeHeader('Set-Cookie'), []],
+      'an empty list': [['a=1'], (res) => res.setHeader('Set-Cookie', []), []],
+      'an empty list, without Vary': [
+        [],
+        (res) => {
+          res.removeHeader('Vary');
+          res.setHeader('Set-Cookie', []);
+        },
+        [],
+      ],
+      'ours alone, while others are there': [
+        ['a=1', 'b=2'],
+        (res) =>
+          res.setHeader(
+            'Set-Cookie',
+            (res.getHeader('Set-Cookie') as string[]).filter((line) => !line.startsWith('wsession=')),
+          ),
+        ['a', 'b'],
+      ],
+    };
+    for (const [what, [before, remove, left]] of Object.entries(removals))
+      it(`that was removed on purpose stays removed: ${what}`, async () => {
+        const { visitor } = await createSite(
+          {
+            '/': async (ctx) => {
+              ctx.res.setHeader('Set-Cookie', before);
+              ctx.session.a = 1;
+              await ctx.session.save();
+              remove(ctx.res);
+            },
+          },
+          { http2 },
+        );
+        expect(names((await visitor().get('/')).setCookie)).to.deep.equal(left);
+      });
+
+    it('that was removed on purpose by a middleware in front stays removed', async () => {
+      const { visitor } = await createSite(
+        { '/': write },
+        {
+          http2,
+          before: [
+            async (ctx, next) => {
+              await next();
+              ctx.remove('Set-Cookie'); // a page for a cache, say
+            },
+          ],
+        },
+      );
+      expect((await visitor().get('/')).setCookie).to.deep.equal([]);
+    });
+
+    it('that was removed on purpose by a middleware in front stays removed, next to cookies set since the save', async () => {
+      const { visitor } = await createSite(
+        {
+          '/': async (ctx) => {
+            ctx.session.a = 1;
+            await ctx.session.save();
+            ctx.cookies.set('other', '1');
+          },
+        },
+        {
+          http2,
+          before: [
+            async (ctx, next) => {
+              await next();
+              const lines = ctx.res.getHeader('Set-Cookie') as string[];
+              ctx.res.setHeader(
+                'Set-Cookie',
+                lines.filter((line) => !line.startsWith('wsession=')),
+              );
+            },
+          ],
+        },
+      );
+      expect(names((await visitor().get('/')).setCookie)).to.deep.equal(['other']);
+    });
+
+    it('that was stripped together with everything else is restored', async () => {
+      const cookies = await sent((res) => {
+        for (const name of res.getHeaderNames()) res.removeHeader(name);
+        res.end('raw');
+      });
+      expect(cookies).to.deep.equal(['wsession']);
+    });
+
+    for (const [status, fail] of [
+      [401, (ctx: Koa.Context) => ctx.throw(401)],
+      [500, () => Promise.reject(new Error('mine'))],
+    ] as const)
+      it(`that Koa's error handling stripped (${status}) is restored, with Vary and Cache-Control`, async () => {
+        const { visitor } = await createSite(
+          {
+            '/': async (ctx) => {
+              ctx.cookies.set('other', '1');
+              ctx.session.a = 1;
+              await ctx.session.save();
+              return fail(ctx);
+            },
+          },
+          { http2 },
+        );
+        const reply = await visitor().get('/');
+        expect([reply.status, names(reply.setCookie)]).to.deep.equal([status, ['wsession']]);
+        expect([reply.headers.vary, reply.headers['cache-control']]).to.deep.equal(['Cookie', 'no-store']);
+      });
+
+    it('that other cookies overwrote is added to them', async () => {
+      for (const before of [[], ['a=1'], ['a=1', 'b=1'], ['a=2', 'b=1']]) {
+        const { visitor } = await createSite(
+          {
+            '/': async (ctx) => {
+              ctx.res.setHeader('Set-Cookie', before);
+              ctx.session.a = 1;
+              await ctx.session.save();
+              ctx.set('Set-Cookie', ['a=2']);
+              ctx.body = Readable.from(['x']);
+            },
+          },
+          { http2 },
+        );
+        expect(names((await visitor().get('/')).setCookie), String(before)).to.deep.equal(['a', 'wsession']);
+      }
+    });
+
+    it('of a save that is undone goes, and the others stay', async () => {
+      const store = stubStore();
+      store.update.returns({ outcome: 'gone' }).onFirstCall().returns(UPDATED);
+      const { visitor } = await createSite(
+        {
+          '/': async (ctx) => {
+            ctx.res.setHeader('Set-Cookie', 'a=1');
+            ctx.session.a = 1;
+            await ctx.session.save();
+            ctx.session.b = 1;
+            await errorOf(() => ctx.session.save());
+            delete ctx.session.b;
+            ctx.res.setHeader('Set-Cookie', ['a=2']);
+          },
+        },
+        { store: asStore(store), http2 },
+      );
+      const { status, setCookie } = await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
+      expect([status, names(setCookie)]).to.deep.equal([200, ['a']]);
+    });
+  });
+}

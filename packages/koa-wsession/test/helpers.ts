@@ -1,27 +1,35 @@
 import Koa from 'koa';
+import { type SessionOptions, type Sessions, session } from 'koa-wsession';
+import { MemoryStore } from 'koa-wsession/memory';
 import {
+  type Absent,
+  applyChanges,
   type Call,
   type Changes,
   type Created,
-  type SessionOptions,
+  type DestroyCall,
+  type Destroyed,
+  findConflict,
+  noneToDestroy,
+  openRecord,
+  packRecord,
+  type Replacement,
   type SessionRecord,
-  type Sessions,
   type Store,
-  session,
   type Updated,
-} from 'koa-wsession';
-import { MemoryStore } from 'koa-wsession/memory';
+} from 'koa-wsession/store';
 import { restore, stub } from 'sinon';
 import { Client, type ClientResponse, type Served, serve } from 'testkit/http';
+import { Http2Client, serveHttp2 } from './http2-client.js';
 
 declare module 'koa-wsession' {
   interface SessionData {
-    // biome-ignore lint/suspicious/noExplicitAny: the tests store whatever there is
+    // biome-ignore lint/suspicious/noExplicitAny: the tests store values of all types
     [key: string]: any;
   }
 }
 
-export type Handler = (ctx: Koa.Context) => unknown;
+export type Handler = (ctx: Koa.Context, sessions: Sessions) => unknown;
 
 /** What an app reported as `error` events. */
 export type Reported = Error & { code?: string; status?: number; keys?: string[] };
@@ -44,17 +52,19 @@ export interface SiteOptions extends SessionOptions {
   keyring?: string[];
   /** Leaves Koa's own error listener in place. */
   mute?: boolean;
+  /** Serves over HTTP/2. */
+  http2?: boolean;
 }
 
 const open: Served[] = [];
 
 /**
- * An app with a session and a handler by path. What a handler answers becomes the body, as JSON; without an answer
- * the body is what the handler made it, or `ok`.
+ * An app with a session and a handler by path. What a handler returns becomes the body, as JSON; without that, the body
+ * is what the handler assigned, or `ok`.
  */
 export async function createSite(
   handlers: Record<string, Handler>,
-  { store = new MemoryStore(), before = [], keyring, mute = false, ...options }: SiteOptions = {},
+  { store = new MemoryStore(), before = [], keyring, mute = false, http2 = false, ...options }: SiteOptions = {},
 ): Promise<Site> {
   const app = new Koa();
   if (keyring) app.keys = keyring;
@@ -70,27 +80,28 @@ export async function createSite(
   for (const middleware of before) app.use(middleware);
   const sessions = session(store, options);
   app.use(sessions);
-  app.use((ctx) => respond(ctx, handlers[ctx.path]));
-  const served = await serveApp(app);
+  app.use((ctx) => respond(ctx, sessions, handlers[ctx.path]));
+  const served = http2 ? await serveHttp2(app) : await serve(app);
+  open.push(served);
   return {
     app,
     served,
     sessions,
     errors,
-    visitor: () => new Client(served),
+    visitor: () => (http2 ? new Http2Client(served) : new Client(served)),
     nextError: () => new Promise((resolve) => waiting.push(resolve)),
   };
 }
 
-async function respond(ctx: Koa.Context, handler: Handler | undefined): Promise<void> {
-  const answer = await handler?.(ctx);
+async function respond(ctx: Koa.Context, sessions: Sessions, handler: Handler | undefined): Promise<void> {
+  const answer = await handler?.(ctx, sessions);
   if (answer !== undefined) {
     ctx.type = 'json';
     ctx.body = JSON.stringify(answer);
-  } else if (ctx.body === undefined && handler) ctx.body = 'ok';
+  } else if (ctx.body === undefined && handler && ctx.respond !== false && ctx.writable) ctx.body = 'ok';
 }
 
-/** Runs `body` in the handler of one request. What it throws, the test gets; else the reply. */
+/** Runs `body` in the handler of one request. Throws what it throws; otherwise returns the response. */
 export async function inRequest(
   body: Handler,
   { cookie, ...options }: SiteOptions & { cookie?: string } = {},
@@ -98,9 +109,9 @@ export async function inRequest(
   let failure: { error: unknown } | undefined;
   const { visitor } = await createSite(
     {
-      '/': async (ctx) => {
+      '/': async (ctx, sessions) => {
         try {
-          return await body(ctx);
+          return await body(ctx, sessions);
         } catch (error) {
           failure = { error };
         }
@@ -113,7 +124,7 @@ export async function inRequest(
   return reply;
 }
 
-/** What it throws or rejects with. */
+/** The error that `run` throws or rejects with. */
 export async function errorOf(run: () => unknown): Promise<Reported> {
   try {
     await run();
@@ -130,13 +141,13 @@ export async function serveApp(app: Parameters<typeof serve>[0]): Promise<Served
   return served;
 }
 
-/** For `afterEach`: ends the servers, and takes back what sinon replaced. */
+/** For `afterEach`: ends the servers, and restores what sinon replaced. */
 export async function tidy(): Promise<void> {
   restore();
   await Promise.all(open.splice(0).map((served) => served.close()));
 }
 
-/** A promise to be kept from outside. */
+/** A promise that the test resolves. */
 export class Gate<T = void> {
   readonly passed: Promise<T>;
   open!: (value: T) => void;
@@ -148,19 +159,24 @@ export class Gate<T = void> {
   }
 }
 
-/** A store whose methods are sinon's, each with an answer that a record can't be told from. */
+/** A store whose methods are sinon's, each with an answer that fits. */
 export function stubStore() {
-  const now = Date.now();
   return {
     expire: 3600,
     secure: false,
     domain: undefined as string | undefined,
     capabilities: { seals: false, merges: true, revokes: true },
-    load: stub<[string, Call], unknown>().callsFake(() => recordOf({ n: '1' }, now)),
+    load: stub<[string, Call], unknown>().callsFake(() => recordOf({ n: '1' })),
     create: stub<[string, SessionRecord, Call], unknown>().returns({ outcome: 'created' }),
-    update: stub<[string, Changes, Call], unknown>().returns({ outcome: 'updated' }),
-    destroy: stub<[string, Call], unknown>().callsFake(() => recordOf({ n: '1' }, now)),
+    update: stub<[string, Changes, Call], unknown>().returns(UPDATED),
+    destroy: stub<[string, DestroyCall], unknown>().callsFake(() => destroyed({ n: '1' })),
   };
+}
+
+export const UPDATED: Updated = { outcome: 'updated', revision: 2 };
+
+export function destroyed(entries: Record<string, string>): Destroyed {
+  return { outcome: 'destroyed', record: recordOf(entries) };
 }
 
 export type StubStore = ReturnType<typeof stubStore>;
@@ -170,8 +186,15 @@ export function asStore(store: StubStore): Store {
   return store as unknown as Store;
 }
 
-export function recordOf(entries: Record<string, string>, createdAt: number = Date.now()): SessionRecord {
-  return { entries: new Map(Object.entries(entries)), createdAt, expiresAt: createdAt + 3_600_000 };
+/** A record; `at`: when it was created and updated last. */
+export function recordOf(entries: Record<string, string>, at: number = Date.now()): SessionRecord {
+  return {
+    entries: new Map(Object.entries(entries)),
+    createdAt: at,
+    updatedAt: at,
+    expiresAt: at + 3_600_000,
+    revision: 1,
+  };
 }
 
 /** Notes the writes to a store in the order in which they come. */
@@ -213,36 +236,85 @@ export class OpenStore implements Store {
     this.calls.push('update');
     const opened = this.#read(token);
     if (!opened) return { outcome: 'gone' };
-    const { key, record } = opened;
-    const { expect } = changes;
-    if (expect && record.entries.get(expect.key) !== expect.value)
-      return { outcome: 'conflict', actual: record.entries.get(expect.key) };
-    const entries = new Map([...record.entries, ...changes.set]);
-    for (const name of changes.delete) entries.delete(name);
-    return {
-      outcome: 'updated',
-      token: this.#write(key, { ...record, entries, expiresAt: changes.expiresAt }),
-    };
+    const conflict = findConflict(opened.record, changes);
+    if (conflict) return conflict;
+    const record = applyChanges(opened.record, changes);
+    return { outcome: 'updated', revision: record.revision, token: this.#write(opened.address, record) };
   }
 
-  destroy(token: string): SessionRecord | undefined {
+  destroy(token: string): Destroyed {
     this.calls.push('destroy');
     const opened = this.#read(token);
-    if (opened) this.#ended.add(opened.key);
-    return opened?.record;
+    if (!opened) return { outcome: 'none' };
+    this.#ended.add(opened.address);
+    return { outcome: 'destroyed', record: opened.record };
   }
 
-  #write(key: string, { entries, createdAt, expiresAt }: SessionRecord): string {
-    return Buffer.from(JSON.stringify([key, [...entries], createdAt, expiresAt])).toString('base64url');
+  #write(address: string, record: SessionRecord): string {
+    return Buffer.from(packRecord(address, record)).toString('base64url');
   }
 
-  #read(token: string): { key: string; record: SessionRecord } | undefined {
-    try {
-      const [key, entries, createdAt, expiresAt] = JSON.parse(Buffer.from(token, 'base64url').toString());
-      if (this.#ended.has(key) || !(Date.now() < expiresAt)) return undefined;
-      return { key, record: { entries: new Map(entries), createdAt, expiresAt } };
-    } catch {
-      return undefined;
-    }
+  #read(token: string): { address: string; record: SessionRecord } | undefined {
+    const opened = openRecord(Buffer.from(token, 'base64url').toString());
+    const isLive = opened && !this.#ended.has(opened.address) && Date.now() < opened.record.expiresAt;
+    return isLive ? opened : undefined;
   }
+}
+
+/** A store that seals and knows, as it should, which sessions go on under another id. */
+export class MarkingStore implements Store {
+  readonly expire = 3600;
+  readonly secure = false;
+  readonly domain: string | undefined = undefined;
+  readonly capabilities = { seals: true, merges: false, revokes: false };
+  readonly #inner = new OpenStore();
+  readonly #marks = new Map<string, Replacement>();
+
+  load(token: string): SessionRecord | Absent {
+    return this.#markOf(token) ?? this.#inner.load(token);
+  }
+
+  create(key: string, record: SessionRecord): Created {
+    return this.#inner.create(key, record);
+  }
+
+  update(token: string, changes: Changes): Updated {
+    return this.#inner.update(token, changes);
+  }
+
+  destroy(token: string, { replaced }: DestroyCall): Destroyed {
+    const mark = this.#markOf(token);
+    if (mark) return noneToDestroy(mark);
+    const answer = this.#inner.destroy(token);
+    if (replaced && answer.outcome === 'destroyed') this.#marks.set(addressIn(token), replaced);
+    return answer;
+  }
+
+  #markOf(token: string): Replacement | undefined {
+    const mark = this.#marks.get(addressIn(token));
+    return mark && Date.now() < mark.until ? mark : undefined;
+  }
+}
+
+function addressIn(token: string): string {
+  return openRecord(Buffer.from(token, 'base64url').toString())?.address ?? '';
+}
+
+/** Lets each of the store's writes take a few turns of the event loop, so that parallel requests meet anywhere. */
+export function jittered<S extends Store>(store: S): S {
+  for (const method of ['create', 'update', 'destroy'] as const) {
+    const original = store[method].bind(store) as (...args: unknown[]) => unknown;
+    stub(store, method).callsFake((async (...args: unknown[]) => {
+      for (let turns = Math.random() * 4; turns > 1; turns--) await new Promise(setImmediate);
+      return original(...args);
+    }) as never);
+  }
+  return store;
+}
+
+/** Another visitor with the same cookies: a second tab, or a thief. */
+export function twinOf(visitor: Client): Client {
+  const twin = new Client(visitor.url);
+  for (const [name, value] of visitor.jar) twin.jar.set(name, value);
+  return twin;
 }

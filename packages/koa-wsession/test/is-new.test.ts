@@ -1,7 +1,6 @@
 import { expect } from 'chai';
 import { MemoryStore } from 'koa-wsession/memory';
-import { spy } from 'sinon';
-import { createSite, inRequest, SOME_COOKIE, tidy } from './helpers.js';
+import { createSite, inRequest, observe, SOME_COOKIE, tidy } from './helpers.js';
 
 describe('isNew', () => {
   afterEach(tidy);
@@ -26,7 +25,7 @@ describe('isNew', () => {
 
   it('stays true for a visitor who stores nothing: no record, and no cookie', async () => {
     const store = new MemoryStore();
-    const create = spy(store, 'create');
+    const writes = observe(store);
     const { visitor } = await createSite(
       {
         '/': (ctx) => {
@@ -42,7 +41,7 @@ describe('isNew', () => {
       const reply = await ada.get('/');
       expect([reply.json(), reply.setCookie]).to.deep.equal([true, []]);
     }
-    expect(create.callCount).to.equal(0);
+    expect(writes).to.deep.equal([]);
   });
 
   it('is true where the cookie leads nowhere', async () => {
@@ -50,9 +49,12 @@ describe('isNew', () => {
     expect(body).to.equal('true');
   });
 
-  it('is true once the session ended, and false after regenerate()', async () => {
+  it('is false after a login, and after regenerate(); true once the session has ended', async () => {
     const { visitor } = await createSite({
-      '/': (ctx) => void (ctx.session.a = 1),
+      '/login': async (ctx, { of }) => {
+        await of(ctx).logIn('ada');
+        return ctx.session.isNew;
+      },
       '/regenerate': async (ctx) => {
         await ctx.session.regenerate();
         return ctx.session.isNew;
@@ -68,12 +70,12 @@ describe('isNew', () => {
     });
     const ada = visitor();
     for (const [path, expected] of [
+      ['/login', false],
       ['/regenerate', false],
       ['/null', true],
+      ['/login', false],
       ['/destroy', true],
-    ] as const) {
-      await ada.get('/');
+    ] as const)
       expect((await ada.get(path)).json(), path).to.equal(expected);
-    }
   });
 });

@@ -1,10 +1,23 @@
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
-import type Koa from 'koa';
-import { LateError } from 'koa-wsession';
+import Koa from 'koa';
+import { LateError, type Sessions, session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
-import { createSite, Gate, type Handler, OpenStore, observe, type Site, tidy } from './helpers.js';
+import { Client } from 'testkit/http';
+import {
+  createSite,
+  Gate,
+  type Handler,
+  OpenStore,
+  observe,
+  type Reported,
+  type Site,
+  serveApp,
+  tidy,
+} from './helpers.js';
 
 const write: Handler = (ctx) => void Object.assign(ctx.session, { a: 1, list: [] });
 const get: Handler = (ctx) => ({ ...ctx.session });
@@ -37,21 +50,37 @@ async function settle(): Promise<void> {
 describe('a change after the response', () => {
   afterEach(tidy);
 
-  const lateChanges: ReadonlyArray<[what: string, change: (ctx: Koa.Context) => unknown, keys: string[]]> = [
+  it('is one event also where the session is used first once the response is out, by a handler that goes on', async () => {
+    const site = await createSite({
+      '/': (ctx) => {
+        ctx.respond = false;
+        ctx.res.end('out');
+        ctx.session.late = true;
+      },
+    });
+    const reported = site.nextError();
+    expect((await site.visitor().get('/')).body).to.equal('out');
+    expect(await reported).to.include({ code: 'WSESSION_LATE' });
+    await settle();
+    expect(site.errors).to.have.length(1);
+  });
+
+  const lateChanges: ReadonlyArray<[what: string, change: Handler, keys: string[]]> = [
     ['an assignment', (ctx) => void (ctx.session.late = true), ['late']],
     ['a deletion', (ctx) => void delete ctx.session.a, ['a']],
     ['a replacement', (ctx) => void (ctx.session = { b: 1 }), ['b', 'a', 'list']],
     ['Object.assign', (ctx) => Object.assign(ctx.session, { x: 1, y: 2 }), ['x', 'y']],
-    ['a message', (ctx) => ctx.session.flash('note', 'x'), ['flash(note)']],
+    ['a message', (ctx, sessions) => sessions.of(ctx).flash('note', 'x'), ['flash:note']],
+    ['a lifetime', (ctx) => void (ctx.session.maxAge = 90_000_000), ['maxAge']],
   ];
   for (const [what, change, keys] of lateChanges) {
-    it(`by a handler that nobody waits for is reported, once, with its keys: ${what}`, async () => {
+    it(`is one event of the app, with the keys: ${what}`, async () => {
       const done = new Gate<unknown>();
       const site = await createSite({
         '/': write,
-        '/late': (ctx) => {
+        '/late': (ctx, sessions) => {
           ctx.session.a;
-          void afterwards(ctx, () => change(ctx)).then(done.open);
+          void afterwards(ctx, () => change(ctx, sessions)).then(done.open);
         },
         '/get': get,
       });
@@ -88,7 +117,7 @@ describe('a change after the response', () => {
     expect(site.errors).to.deep.equal([]);
   });
 
-  it('again is reported again', async () => {
+  it('is reported once a request, however often it changes', async () => {
     const done = new Gate<unknown>();
     const site = await createSite({
       '/': write,
@@ -106,16 +135,16 @@ describe('a change after the response', () => {
     });
     await visit(site, '/late');
     await done.passed;
-    expect(site.errors.map(({ keys }) => keys)).to.deep.equal([['first'], ['second'], ['first']]);
+    expect(site.errors.map(({ keys }) => keys)).to.deep.equal([['first']]);
   });
 
-  it('to what can not be stored is reported as such, once', async () => {
+  it('to a value that can not be stored is reported as such', async () => {
     const done = new Gate<unknown>();
     const site = await createSite({
       '/': write,
       '/late': (ctx) => {
         ctx.session.a;
-        void afterwards(ctx, () => Object.assign(ctx.session, { bad: /x/, other: 1 })).then(done.open);
+        void afterwards(ctx, () => Object.assign(ctx.session, { bad: { nested: /x/ }, other: 1 })).then(done.open);
       },
     });
     await visit(site, '/late');
@@ -124,7 +153,7 @@ describe('a change after the response', () => {
     expect(site.errors.map(({ code }) => code)).to.deep.equal(['WSESSION_VALUE']);
   });
 
-  it('in a stream is reported once it has ended: assigned, and in place', async () => {
+  it('in place, while a stream is sent, is reported when the response is closed', async () => {
     const site = await createSite({
       '/': write,
       '/late': (ctx) => {
@@ -149,15 +178,18 @@ describe('a change after the response', () => {
   });
 
   for (const [what, send] of Object.entries<(ctx: Koa.Context, parts: AsyncIterable<string>) => unknown>({
-    "a Response's": (ctx, parts) => {
+    'a Response': (ctx, parts) => {
       ctx.body = new Response(Readable.toWeb(Readable.from(parts)) as never);
     },
-    "the handler's own": (ctx, parts) => {
+    'a ReadableStream': (ctx, parts) => {
+      ctx.body = Readable.toWeb(Readable.from(parts));
+    },
+    'piped by the handler': (ctx, parts) => {
       ctx.respond = false;
       Readable.from(parts).pipe(ctx.res);
     },
   })) {
-    it(`in place, in a stream that is ${what}, is reported too`, async () => {
+    it(`in place, in a stream that is ${what}, is reported, too`, async () => {
       const site = await createSite({
         '/': write,
         '/late': (ctx) => {
@@ -193,7 +225,7 @@ describe('a change after the response', () => {
     expect(site.errors).to.deep.equal([]);
   });
 
-  it('never ends an error listener in an unhandled rejection of the session', async () => {
+  it('is reported to a listener that gets the context', async () => {
     const site = await createSite({
       '/': write,
       '/late': (ctx) => {
@@ -208,10 +240,78 @@ describe('a change after the response', () => {
   });
 });
 
+describe('a change by code that the middleware does not wait for', () => {
+  afterEach(tidy);
+
+  it('in a stream that touches the session first is reported', async () => {
+    const site = await createSite({
+      '/': write,
+      '/late': (ctx) => {
+        ctx.body = Readable.from(
+          (async function* () {
+            yield 'a';
+            ctx.session.late = true;
+            yield 'b';
+          })(),
+        );
+      },
+    });
+    const reported = site.nextError();
+    const { reply } = await visit(site, '/late');
+    expect(reply.body).to.equal('ab');
+    expect((await reported).keys).to.deep.equal(['late']);
+  });
+
+  it('in an error listener is reported once, and never again for what the report itself changes', async () => {
+    const app = new Koa();
+    const errors: Reported[] = [];
+    app.on('error', (error: Reported, ctx: Koa.Context) => {
+      errors.push(error);
+      ctx.session.reported = errors.length; // an audit trail, say
+    });
+    app.use(session(new MemoryStore()));
+    app.use((ctx) => {
+      ctx.session.a = 1;
+      throw new Error('mine');
+    });
+    expect((await new Client(await serveApp(app)).get('/')).status).to.equal(500);
+    await settle();
+    expect(errors.map(({ code, message, keys }) => code ?? [message, keys])).to.deep.equal([
+      ['mine', undefined],
+      'WSESSION_LATE',
+    ]);
+    expect(errors[1]?.keys).to.deep.equal(['reported']);
+  });
+
+  it('ctx.session = null ends the session, without the cookie', async () => {
+    const store = new MemoryStore();
+    const done = new Gate();
+    const site = await createSite(
+      {
+        '/': write,
+        '/late': (ctx) => {
+          ctx.session.a;
+          ctx.res.once('finish', () => {
+            ctx.session = null;
+            done.open();
+          });
+        },
+        '/get': get,
+      },
+      { store },
+    );
+    const order = observe(store);
+    const { content } = await visit(site, '/late');
+    await done.passed;
+    await settle();
+    expect([order, await content(), site.errors]).to.deep.equal([['create', 'destroy'], {}, []]);
+  });
+});
+
 describe('save() after the response', () => {
   afterEach(tidy);
 
-  it('stores, in a session that exists, and nothing is reported', async () => {
+  it('stores the change of a session that exists, and nothing is reported', async () => {
     const done = new Gate<unknown>();
     const site = await createSite({
       '/': write,
@@ -229,6 +329,25 @@ describe('save() after the response', () => {
     expect(await done.passed).to.equal(undefined);
     expect(await content()).to.deep.equal({ a: 1, list: [], late: true });
     expect(site.errors).to.deep.equal([]);
+  });
+
+  it('stores the change, also a few turns after the assignment was reported', async () => {
+    const done = new Gate<unknown>();
+    const site = await createSite({
+      '/': write,
+      '/late': (ctx) => {
+        ctx.session.a;
+        void afterwards(ctx, async () => {
+          ctx.session.late = true;
+          await settle(); // a query, say
+          await ctx.session.save();
+        }).then(done.open);
+      },
+      '/get': get,
+    });
+    const { content } = await visit(site, '/late');
+    expect(await done.passed).to.equal(undefined);
+    expect(await content()).to.deep.equal({ a: 1, list: [], late: true });
   });
 
   it('in a stream stores what changed in place, and nothing is reported', async () => {
@@ -253,7 +372,7 @@ describe('save() after the response', () => {
     expect([reply.body, (await content()).list, site.errors]).to.deep.equal(['ab', [1], []]);
   });
 
-  it('in a new session is a LateError, and makes no record', async () => {
+  it('of a new session is a LateError, and creates no record', async () => {
     const store = new MemoryStore();
     const order = observe(store);
     const done = new Gate<unknown>();
@@ -277,7 +396,7 @@ describe('save() after the response', () => {
     expect(order).to.deep.equal([]);
   });
 
-  it('with a store that seals is a LateError: the visitor could not be handed the new token', async () => {
+  it('with a store that seals is a LateError: the new token could not be sent', async () => {
     const store = new OpenStore();
     const done = new Gate<unknown>();
     const site = await createSite(
@@ -304,21 +423,22 @@ describe('save() after the response', () => {
   });
 });
 
-describe('update() and destroy() after the response', () => {
+describe('update(), takeFlash() and destroy() after the response', () => {
   afterEach(tidy);
 
   it('work in a session that exists, and nothing is reported', async () => {
     for (const [act, expected] of [
-      [(ctx: Koa.Context) => ctx.session.update('a', (a) => a + 1), { a: 2, list: [] }],
+      [(ctx: Koa.Context, sessions: Sessions) => sessions.of(ctx).update('a', (a) => a + 1), { a: 2, list: [] }],
+      [(ctx: Koa.Context, sessions: Sessions) => sessions.of(ctx).takeFlash('note'), { a: 1, list: [] }],
       [(ctx: Koa.Context) => ctx.session.destroy(), {}],
     ] as const) {
       const done = new Gate<unknown>();
       const site = await createSite({
         '/': write,
-        '/late': (ctx) => {
+        '/late': (ctx, sessions) => {
           ctx.session.a;
           void afterwards(ctx, async () => {
-            await act(ctx);
+            await act(ctx, sessions);
             await settle();
           }).then(done.open);
         },
@@ -328,5 +448,34 @@ describe('update() and destroy() after the response', () => {
       await done.passed;
       expect([await content(), site.errors]).to.deep.equal([expected, []]);
     }
+  });
+});
+
+describe('a session in an upgrade, in a context of Koa whose response is never sent', () => {
+  afterEach(tidy);
+
+  /** What a change by an upgrade comes to. */
+  async function upgrade(site: Site, cookie: string): Promise<unknown> {
+    const request = Object.assign(new IncomingMessage(new Socket()), { upgrade: true, url: '/' });
+    request.headers.cookie = cookie;
+    const ctx = site.app.createContext(request, new ServerResponse(request));
+    try {
+      await site.sessions(ctx, async () => void (ctx.session.late = true));
+      return 'stored';
+    } catch (error) {
+      return error;
+    }
+  }
+
+  it('still saves one that exists; a new one is a LateError, and creates no record', async () => {
+    const store = new MemoryStore();
+    const site = await createSite({ '/': write, '/get': get }, { store });
+    const ada = site.visitor();
+    await ada.get('/');
+    const order = observe(store);
+    expect(await upgrade(site, ada.cookie)).to.equal('stored');
+    expect((await ada.get('/get')).json()).to.deep.equal({ a: 1, list: [], late: true });
+    expect(await upgrade(site, '')).to.be.instanceOf(LateError);
+    expect(order).to.deep.equal(['update']);
   });
 });

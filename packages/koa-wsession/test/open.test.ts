@@ -9,18 +9,22 @@ import {
   InsecureError,
   LateError,
   NoResponseError,
+  type Session,
   session,
   UnavailableError,
 } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
+import { stub } from 'sinon';
 import { Client } from 'testkit/http';
 import {
   asStore,
   createSite,
   errorOf,
+  type Handler,
   OpenStore,
   observe,
   recordOf,
+  type SiteOptions,
   SOME_COOKIE,
   serveApp,
   stubStore,
@@ -40,13 +44,14 @@ function makeExchange(headers?: Record<string, string>) {
 }
 
 /** A site, and a visitor who has a session there, in which n is 1. */
-async function withVisitor(options: Parameters<typeof createSite>[1] = {}) {
+async function withVisitor(options: SiteOptions = {}, renew: Handler = () => undefined) {
   const store = options.store ?? new MemoryStore();
   const site = await createSite(
     {
       '/': (ctx) => void (ctx.session.n = 1),
       '/read': (ctx) => ({ ...ctx.session }),
       '/end': (ctx) => ctx.session.destroy(),
+      '/renew': renew,
     },
     { ...options, store },
   );
@@ -58,22 +63,18 @@ async function withVisitor(options: Parameters<typeof createSite>[1] = {}) {
 describe('sessions.open(request)', () => {
   afterEach(tidy);
 
-  it('gives the session of the visitor', async () => {
+  it('returns the visitor’s session', async () => {
     const { sessions, request } = await withVisitor();
     const opened = await sessions.open(request);
     expect([opened.n, opened.isNew, Object.keys(opened)]).to.deep.equal([1, false, ['n']]);
-    expect(sessions.ref(opened)).to.match(/^[\w-]{43}$/);
+    expect(sessions.of(opened).ref).to.match(/^[\w-]{43}$/);
   });
 
-  it('gives an anonymous visitor a new one, as anywhere', async () => {
+  it('returns a new one for an anonymous visitor', async () => {
     const sessions = session(new MemoryStore());
-    for (const request of [
-      makeRequest(),
-      makeRequest({ cookie: SOME_COOKIE }),
-      makeRequest({ cookie: 'x' }),
-    ]) {
+    for (const request of [makeRequest(), makeRequest({ cookie: SOME_COOKIE }), makeRequest({ cookie: 'x' })]) {
       const opened = await sessions.open(request);
-      expect([opened.isNew, Object.keys(opened), sessions.ref(opened)]).to.deep.equal([true, [], undefined]);
+      expect([opened.isNew, Object.keys(opened), sessions.of(opened).ref]).to.deep.equal([true, [], undefined]);
       await opened.save();
       await opened.regenerate();
       await opened.destroy();
@@ -91,7 +92,7 @@ describe('sessions.open(request)', () => {
     });
     server.on('upgrade', async (request, socket) => {
       const opened = await sessions.open(request);
-      const n = await opened.update('n', (old = 0) => old + 10);
+      const n = await sessions.of(opened).update('n', (old = 0) => old + 10);
       socket.end(`HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${n}`);
     });
     server.listen(0, '127.0.0.1');
@@ -100,12 +101,12 @@ describe('sessions.open(request)', () => {
       const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
       const headers = { cookie: ada.cookie };
       const plain = await new Client(url).get('/', { headers });
-      expect([
-        plain.body,
-        plain.setCookie.length,
-        plain.headers.vary,
-        plain.headers['cache-control'],
-      ]).to.deep.equal(['2', 1, 'Cookie', 'no-store']);
+      expect([plain.body, plain.setCookie.length, plain.headers.vary, plain.headers['cache-control']]).to.deep.equal([
+        '2',
+        1,
+        'Cookie',
+        'no-store',
+      ]);
       const upgraded = await new Client(url).get('/', {
         headers: { ...headers, connection: 'Upgrade', upgrade: 'websocket' },
       });
@@ -129,14 +130,13 @@ describe('sessions.open(request)', () => {
       expect(writes).to.deep.equal([]);
       await opened.save();
       expect((await ada.get('/read')).json()).to.deep.equal({ n: 2 });
-      expect(await opened.update('n', (n: number) => n + 1)).to.equal(3);
+      expect(await sessions.of(opened).update('n', (n: number) => n + 1)).to.equal(3);
       expect((await ada.get('/read')).json()).to.deep.equal({ n: 3 });
-      opened.owner = 'ada';
-      opened.flash('note', 'x');
-      opened.expireIn(60);
+      sessions.of(opened).flash('note', 'x');
+      opened.maxAge = 60_000;
       await opened.save();
-      expect((await sessions.list('ada', opened)).map(({ current }) => current)).to.deep.equal([true]);
-      expect(writes).to.deep.equal(['update', 'update', 'update']);
+      expect(await sessions.of(opened).takeFlash('note')).to.deep.equal(['x']);
+      expect(writes).to.deep.equal(['update', 'update', 'update', 'update']);
     });
 
     it('ends a session', async () => {
@@ -146,13 +146,14 @@ describe('sessions.open(request)', () => {
       expect((await ada.get('/read')).json()).to.deep.equal({});
     });
 
-    it('is no place for a new session: NoResponseError, and nothing is stored', async () => {
+    it('a new session is a NoResponseError, and nothing is stored', async () => {
       const store = new MemoryStore();
       const writes = observe(store);
       for (const save of ['save', 'update'] as const) {
-        const opened = await session(store).open(makeRequest());
+        const sessions = session(store);
+        const opened = await sessions.open(makeRequest());
         opened.a = 1;
-        const error = await errorOf(() => (save === 'save' ? opened.save() : opened.update('b', () => 2)));
+        const error = await errorOf(() => (save === 'save' ? opened.save() : sessions.of(opened).update('b', () => 2)));
         expect(error).to.be.instanceOf(NoResponseError);
         expect([error.code, error.status, error.keys]).to.deep.equal([
           'WSESSION_NO_RESPONSE',
@@ -163,16 +164,21 @@ describe('sessions.open(request)', () => {
       expect(writes).to.deep.equal([]);
     });
 
-    it('nor for a new id: the old one stays', async () => {
+    it('a new id is a NoResponseError, and the old one stays', async () => {
       const { sessions, request, store, ada } = await withVisitor();
       const writes = observe(store);
       const opened = await sessions.open(request);
-      expect((await errorOf(() => opened.regenerate())).code).to.equal('WSESSION_NO_RESPONSE');
+      for (const renew of [
+        () => opened.regenerate(),
+        () => sessions.of(opened).logIn('ada'),
+        () => new Promise((_resolve, reject) => opened.regenerate(reject)),
+      ])
+        expect((await errorOf(renew)).code).to.equal('WSESSION_NO_RESPONSE');
       expect(writes).to.deep.equal([]);
       expect((await ada.get('/read')).json()).to.deep.equal({ n: 1 });
     });
 
-    it('nor for a change of a sealed session', async () => {
+    it('a change of a sealed session is a NoResponseError', async () => {
       const store = new OpenStore();
       const { sessions, request } = await withVisitor({ store });
       const opened = await sessions.open(request);
@@ -181,7 +187,7 @@ describe('sessions.open(request)', () => {
       opened.n = 2;
       for (const change of [
         () => opened.save(),
-        () => opened.update('n', () => 3),
+        () => sessions.of(opened).update('n', () => 3),
         () => opened.regenerate(),
       ]) {
         const error = await errorOf(change);
@@ -192,17 +198,18 @@ describe('sessions.open(request)', () => {
   });
 
   describe('with a response', () => {
-    it('sets the cookie of a new session, of a new id, of a change, and deletes it', async () => {
+    it('sets the cookie of a new session, of a change, of a new id, and deletes it', async () => {
       for (const store of [new MemoryStore(), new OpenStore()]) {
         const sessions = session(store);
         let cookie = '';
         for (const step of [
-          async (one: Koa.Context['session']) => {
+          async (one: Session) => {
             one.a = 1;
             await one.save();
           },
-          (one: Koa.Context['session']) => one.update('a', (a: number) => a + 1),
-          (one: Koa.Context['session']) => one.regenerate(),
+          (one: Session) => sessions.of(one).update('a', (a: number) => a + 1),
+          (one: Session) => one.regenerate(),
+          (one: Session) => sessions.of(one).logIn('ada'),
         ]) {
           const { request, response } = makeExchange(cookie ? { cookie } : {});
           const opened = await sessions.open(request, { response });
@@ -219,7 +226,7 @@ describe('sessions.open(request)', () => {
       }
     });
 
-    it('that began already: LateError', async () => {
+    it('that began already, a new session is a LateError', async () => {
       const sessions = session(new MemoryStore());
       const codes: unknown[] = [];
       const served = await serveApp(async (request, response) => {
@@ -257,6 +264,7 @@ describe('sessions.open(request)', () => {
       [makeRequest(headers), { app }, undefined],
       [makeRequest(headers), { app: proxied }, 1],
       [makeRequest({ ...headers, 'x-forwarded-proto': 'http' }), { app: proxied }, undefined],
+      [makeRequest({ ...headers, 'x-forwarded-proto': 'wss' }), { app: proxied }, 1],
       [makeRequest({ cookie: SOME_COOKIE }, tls()), {}, 1],
       [makeRequest({ cookie: SOME_COOKIE }, tls()), { app }, 1],
     ] as const) {
@@ -264,7 +272,18 @@ describe('sessions.open(request)', () => {
       expect(opened.n).to.equal(expected);
       if (expected === undefined) expect(await errorOf(() => (opened.n = 2))).to.be.instanceOf(InsecureError);
     }
-    expect(store.load.callCount).to.equal(3);
+    expect(store.load.callCount).to.equal(4);
+  });
+
+  it('with a replaced id reads as anonymous, and writing is a GoneError', async () => {
+    const { sessions, request, ada } = await withVisitor({}, (ctx) => ctx.session.regenerate());
+    await ada.get('/renew');
+    const { response } = makeExchange();
+    const opened = await sessions.open(request, { response });
+    expect([opened.isNew, Object.keys(opened)]).to.deep.equal([true, []]);
+    opened.a = 1;
+    expect(await errorOf(() => opened.save())).to.be.instanceOf(GoneError);
+    expect(response.getHeader('Set-Cookie')).to.equal(undefined);
   });
 
   it('rejects while the store is down', async () => {
@@ -284,6 +303,17 @@ describe('sessions.open(request)', () => {
     }
   });
 
+  it('reports a save() that fails and that nothing awaits, as an event of the app', async () => {
+    const store = new MemoryStore();
+    const { sessions, app, request, nextError } = await withVisitor({ store });
+    const session = await sessions.open(request, { app });
+    stub(store, 'update').throws(new Error('down'));
+    session.n = 2;
+    const reported = nextError();
+    void session.save();
+    expect(await reported).to.be.instanceOf(UnavailableError);
+  });
+
   it('waits for the store, and for each of several tokens', async () => {
     const store = stubStore();
     store.load.onFirstCall().resolves(undefined);
@@ -292,17 +322,13 @@ describe('sessions.open(request)', () => {
     expect((await session(asStore(store)).open(makeRequest({ cookie }))).n).to.equal(7);
   });
 
-  it('whose session ended meanwhile: GoneError from save() and update()', async () => {
+  it('of a session that ended meanwhile: save() and update() reject with a GoneError', async () => {
     const { sessions, request, ada } = await withVisitor();
-    const opened = [
-      await sessions.open(request),
-      await sessions.open(request),
-      await sessions.open(request),
-    ] as const;
+    const opened = [await sessions.open(request), await sessions.open(request), await sessions.open(request)] as const;
     await ada.get('/end');
     opened[0].n = 2;
     expect(await errorOf(() => opened[0].save())).to.be.instanceOf(GoneError);
-    expect(await errorOf(() => opened[1].update('n', () => 2))).to.be.instanceOf(GoneError);
+    expect(await errorOf(() => sessions.of(opened[1]).update('n', () => 2))).to.be.instanceOf(GoneError);
     await opened[2].save();
   });
 });

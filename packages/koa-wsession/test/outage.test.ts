@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import type Koa from 'koa';
-import { UnavailableError } from 'koa-wsession';
+import { LateError, UnavailableError } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { stub, useFakeTimers } from 'sinon';
 import {
@@ -15,6 +18,7 @@ import {
   type StubStore,
   stubStore,
   tidy,
+  UPDATED,
 } from './helpers.js';
 
 const METHODS = ['load', 'create', 'update', 'destroy'] as const;
@@ -62,9 +66,14 @@ describe('a store that fails', () => {
       /^The session store failed: undefined\. /,
     ],
     [
-      'by not answering',
+      'by rejecting with an object that is no string',
+      (method) => method.callsFake(() => Promise.reject(Object.create(null))),
+      /^The session store failed: it threw a non-Error value\. /,
+    ],
+    [
+      'by not responding',
       (method) => method.callsFake(() => new Promise(() => undefined)),
-      /^The session store didn't answer within 50 ms\. /,
+      /^The session store did not respond within 50 ms\. /,
     ],
   ];
   for (const method of METHODS) {
@@ -73,10 +82,7 @@ describe('a store that fails', () => {
         const store = stubStore();
         fail(store[method] as StubStore['load']);
         const [cookie, handler] = needs[method];
-        const { visitor, errors } = await createSite(
-          { '/': handler },
-          { store: asStore(store), timeout: 50 },
-        );
+        const { visitor, errors } = await createSite({ '/': handler }, { store: asStore(store), timeout: 50 });
         const { status, setCookie, body } = await visitor().get('/', { headers: { cookie } });
         expect([status, setCookie, body]).to.deep.equal([503, [], 'Service Unavailable']);
         expect(errors).to.have.length(1);
@@ -87,7 +93,7 @@ describe('a store that fails', () => {
     }
   }
 
-  it('brings its own error along as the cause', async () => {
+  it('has its own error as the cause', async () => {
     const down = new Error('down');
     const store = stubStore();
     store.load.rejects(down);
@@ -97,7 +103,7 @@ describe('a store that fails', () => {
     });
   });
 
-  it('to load fails each touch of the session, and none of the pages that leave it alone', async () => {
+  it('to load fails each use of the session, and none of the pages that leave it alone', async () => {
     const store = stubStore();
     store.load.rejects(new Error('down'));
     const touches: Array<(ctx: Koa.Context) => unknown> = [
@@ -107,8 +113,7 @@ describe('a store that fails', () => {
     ];
     const reply = await inRequest(
       async (ctx) => {
-        for (const touch of touches)
-          expect(await errorOf(() => touch(ctx))).to.be.instanceOf(UnavailableError);
+        for (const touch of touches) expect(await errorOf(() => touch(ctx))).to.be.instanceOf(UnavailableError);
         return 'handled';
       },
       { store: asStore(store), cookie: SOME_COOKIE },
@@ -119,7 +124,7 @@ describe('a store that fails', () => {
     expect([status, headers.vary, headers['set-cookie']]).to.deep.equal([200, undefined, undefined]);
   });
 
-  it('that works again finds every visitor as before', async () => {
+  it('loses no visitor once it works again', async () => {
     const store = new MemoryStore();
     const { visitor } = await createSite(
       {
@@ -138,7 +143,7 @@ describe('a store that fails', () => {
     expect((await ada.get('/')).json()).to.equal(2);
   });
 
-  it('is not asked before the first request', async () => {
+  it('is not called before it is needed', async () => {
     const store = stubStore();
     for (const method of METHODS) store[method].throws(new Error('down'));
     const { visitor } = await createSite({ '/': (ctx) => ctx.session.n ?? null }, { store: asStore(store) });
@@ -146,7 +151,7 @@ describe('a store that fails', () => {
     expect(METHODS.map((method) => store[method].callCount)).to.deep.equal([0, 0, 0, 0]);
   });
 
-  it('is waited for as long as `timeout` says, and no longer', async () => {
+  it('is waited for as long as the option timeout says', async () => {
     const store = stubStore();
     const answer = new Gate<unknown>();
     store.update.returns(answer.passed);
@@ -171,24 +176,21 @@ describe('a store that fails', () => {
   it('leaves no timer behind when it answers', async () => {
     const store = stubStore();
     store.load.callsFake(async () => recordOf({ n: '1' }));
-    store.update.callsFake(async () => ({ outcome: 'updated' }));
+    store.update.callsFake(async () => UPDATED);
     const clock = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     await inRequest(needs.update[1], { store: asStore(store), cookie: SOME_COOKIE });
     expect([store.update.callCount, clock.countTimers()]).to.deep.equal([1, 0]);
   });
 
-  it('too late is heard by nobody, whatever it says', async () => {
+  it('causes no unhandled rejection by what it answers too late', async () => {
     for (const method of METHODS) {
-      for (const late of [() => ({ outcome: 'updated' }), () => Promise.reject(new Error('late'))]) {
+      for (const late of [() => UPDATED, () => Promise.reject(new Error('late'))]) {
         const unhandled = await unhandledDuring(async () => {
           const store = stubStore();
           const answer = new Gate<unknown>();
           store[method].returns(answer.passed.then(late));
           const [cookie, handler] = needs[method];
-          const { visitor, errors } = await createSite(
-            { '/': handler },
-            { store: asStore(store), timeout: 20 },
-          );
+          const { visitor, errors } = await createSite({ '/': handler }, { store: asStore(store), timeout: 20 });
           const { status, setCookie } = await visitor().get('/', { headers: { cookie } });
           answer.open(undefined);
           await nextTurn();
@@ -199,7 +201,7 @@ describe('a store that fails', () => {
     }
   });
 
-  it('to load causes no unhandled rejection where nobody touches the session', async () => {
+  it('to load causes no unhandled rejection on a page that leaves the session alone', async () => {
     const unhandled = await unhandledDuring(async () => {
       const store = stubStore();
       store.load.rejects(new Error('down'));
@@ -209,51 +211,20 @@ describe('a store that fails', () => {
     expect(unhandled).to.deep.equal([]);
   });
 
-  it('in a step that nobody awaits causes no unhandled rejection, and is a 503 where something is left to store', async () => {
-    const steps: Array<(ctx: Koa.Context) => Promise<unknown>> = [
-      (ctx) => ctx.session.destroy(),
-      (ctx) => ctx.session.regenerate(),
-      (ctx) => ctx.session.update('n', (n) => n + 1),
-      (ctx) => {
-        ctx.session.n = 5;
-        return ctx.session.save();
-      },
-    ];
-    for (const [i, step] of steps.entries()) {
-      const unhandled = await unhandledDuring(async () => {
-        const store = stubStore();
-        for (const method of ['create', 'update', 'destroy'] as const)
-          store[method].rejects(new Error('down'));
-        const { visitor } = await createSite({ '/': (ctx) => void step(ctx) }, { store: asStore(store) });
-        const { status, setCookie } = await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
-        if (i === 0 || i === 3) expect(status).to.equal(503);
-        expect(setCookie).to.deep.equal([]);
-      });
-      expect(unhandled).to.deep.equal([]);
-    }
-  });
-
-  it('by answering garbage to load leaves an anonymous visitor, or an error; never a session', async () => {
+  it('by returning garbage from load leaves an anonymous visitor, or an error; never a session', async () => {
     const garbage = [null, '', 'text', 0, 5, true, {}, [], new Map(), { entries: new Map([['n', '1']]) }];
-    for (const answer of [
-      ...garbage,
-      { expiresAt: Number.NaN },
-      { ...recordOf({ n: '1' }), expiresAt: 'soon' },
-    ]) {
+    for (const answer of [...garbage, { expiresAt: Number.NaN }, { ...recordOf({ n: '1' }), expiresAt: 'soon' }]) {
       for (const given of [answer, Promise.resolve(answer)]) {
         const store = stubStore();
         store.load.returns(given);
-        const { visitor } = await createSite(
-          { '/': (ctx) => ({ ...ctx.session }) },
-          { store: asStore(store) },
-        );
+        const { visitor } = await createSite({ '/': (ctx) => ({ ...ctx.session }) }, { store: asStore(store) });
         const { status, body } = await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
         expect(status === 500 || body === '{}', String(answer)).to.equal(true);
       }
     }
   });
 
-  it('by answering garbage to a write is an error, without a cookie', async () => {
+  it('by returning garbage from a write is an error, without a cookie', async () => {
     for (const method of ['create', 'update'] as const) {
       for (const answer of [undefined, null, Promise.resolve(undefined), {}, { outcome: 'conflict' }]) {
         const store = stubStore();
@@ -262,9 +233,176 @@ describe('a store that fails', () => {
         const { visitor, errors } = await createSite({ '/': handler }, { store: asStore(store) });
         const { status, setCookie } = await visitor().get('/', { headers: { cookie } });
         expect([status >= 500, setCookie]).to.deep.equal([true, []]);
-        if (answer && 'outcome' in answer)
-          expect(errors[0]?.message).to.include(`: it answered ${method} with "conflict".`);
+        if (answer && 'outcome' in answer) expect(errors[0]?.message).to.include(`: ${method} returned "conflict".`);
       }
     }
+  });
+
+  it('may return promises of another library', async () => {
+    const store = stubStore();
+    const record = recordOf({ user: '"ada"' });
+    // biome-ignore lint/suspicious/noThenProperty: a promise of another library
+    store.load.callsFake(() => ({ then: (resolve: (value: unknown) => void) => resolve(record) }));
+    const { body } = await inRequest((ctx) => ctx.session.user, { store: asStore(store), cookie: SOME_COOKIE });
+    expect(body).to.equal('"ada"');
+  });
+});
+
+describe('during an outage, a session that could not be loaded', () => {
+  afterEach(tidy);
+
+  it('throws its 503 anywhere in the chain of middleware, in front of ours included', async () => {
+    const store = stubStore();
+    store.load.rejects(new Error('down'));
+    const seen: unknown[] = [];
+    const { visitor } = await createSite(
+      { '/': (ctx) => ctx.session.user },
+      {
+        store: asStore(store),
+        before: [
+          async (ctx, next) => {
+            await next().catch((error) => seen.push(error));
+            seen.push(await errorOf(() => ctx.session), await errorOf(() => ctx.session));
+            throw seen[0];
+          },
+        ],
+      },
+    );
+    expect((await visitor().get('/', { headers: { cookie: SOME_COOKIE } })).status).to.equal(503);
+    expect(seen).to.have.length(3);
+    for (const error of seen) expect(error).to.be.instanceOf(UnavailableError).and.equal(seen[0]);
+  });
+
+  it('reads as empty in an error listener and in an access log', async () => {
+    const store = stubStore();
+    store.load.rejects(new Error('down'));
+    const seen: unknown[] = [];
+    const { app, visitor } = await createSite(
+      { '/': (ctx) => ctx.session.user },
+      {
+        store: asStore(store),
+        before: [
+          (ctx, next) => {
+            ctx.res.once('finish', () => seen.push({ ...ctx.session }, ctx.session.isNew));
+            return next();
+          },
+        ],
+      },
+    );
+    app.on('error', (_error, ctx: Koa.Context) => seen.push({ ...ctx.session }, ctx.session.user));
+    const { status, setCookie } = await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
+    expect([status, setCookie]).to.deep.equal([503, []]);
+    await nextTurn();
+    expect(seen).to.deep.equal([{}, undefined, {}, true]);
+  });
+
+  it('makes a write there one LateError event, after the others, and calls no store', async () => {
+    const store = stubStore();
+    store.load.rejects(new Error('down'));
+    const { app, visitor, errors } = await createSite(
+      { '/': (ctx) => ctx.session.user },
+      {
+        store: asStore(store),
+        before: [
+          (ctx, next) => {
+            ctx.res.once('finish', () => void (ctx.session.logged = true));
+            return next();
+          },
+        ],
+      },
+    );
+    app.on('error', (_error, ctx: Koa.Context) => void (ctx.session[`error${errors.length}`] = true));
+    await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
+    for (let i = 0; i < 5; i++) await nextTurn();
+    expect(errors.map(({ code }) => code)).to.deep.equal(['WSESSION_UNAVAILABLE', 'WSESSION_LATE']);
+    expect(errors[1]).to.be.instanceOf(LateError);
+    expect([store.create.callCount, store.update.callCount]).to.deep.equal([0, 0]);
+  });
+});
+
+describe('a session that was loaded', () => {
+  afterEach(tidy);
+
+  it('shows its content in an error listener, after an ordinary 500 and after a failed save', async () => {
+    const store = stubStore();
+    store.load.callsFake(() => recordOf({ user: '"ada"' }));
+    store.update.rejects(new Error('down'));
+    const seen: unknown[] = [];
+    const { app, visitor } = await createSite(
+      {
+        '/crash': () => Promise.reject(new Error('mine')),
+        '/save': (ctx) => void (ctx.session.n = 1),
+      },
+      { store: asStore(store) },
+    );
+    app.on('error', (_error, ctx: Koa.Context) => seen.push(ctx.session.user));
+    const headers = { cookie: SOME_COOKIE };
+    expect((await visitor().get('/crash', { headers })).status).to.equal(500);
+    expect((await visitor().get('/save', { headers })).status).to.equal(503);
+    expect(seen).to.deep.equal(['ada', 'ada']);
+  });
+
+  it('shows its content in an access log', async () => {
+    const finished = new Gate<unknown>();
+    const { visitor } = await createSite(
+      { '/': (ctx) => void (ctx.session.user = 'ada') },
+      {
+        before: [
+          (ctx, next) => {
+            ctx.res.once('finish', () => finished.open({ ...ctx.session }));
+            return next();
+          },
+        ],
+      },
+    );
+    await visitor().get('/');
+    expect(await finished.passed).to.deep.equal({ user: 'ada' });
+  });
+});
+
+describe('no outage ends the process:', () => {
+  const program = fileURLToPath(new URL('../test/fixtures/outage.mjs', import.meta.url));
+
+  /** What a process of its own, which prints a line for each request, says about them. */
+  let outcomes: Record<string, unknown>;
+  let failure: unknown;
+
+  before(async () => {
+    const run = promisify(execFile)(process.execPath, [program]);
+    const { stdout } = await run.catch((error) => {
+      failure = error; // with the lines up to the request that ended the process
+      return error as { stdout: string };
+    });
+    outcomes = Object.fromEntries(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    );
+  });
+
+  const down = 'WSESSION_UNAVAILABLE';
+  const late = 'WSESSION_LATE';
+  const expected: Record<string, { status: number; events: string[] }> = {
+    'reads in listeners': { status: 503, events: [down] },
+    'writes in listeners': { status: 503, events: [down, late] },
+    'writes in listeners of a page that leaves the session alone': { status: 200, events: [late] },
+    'no listener': { status: 503, events: [] },
+  };
+  for (const step of ['update', 'two updates', 'save', 'regenerate', 'destroy', 'logIn', 'takeFlash']) {
+    expected[`floating ${step}`] = { status: 503, events: [down] };
+    const needsToken = step === 'regenerate' || step === 'logIn';
+    expected[`floating ${step}, later`] = { status: 200, events: [needsToken ? late : down] };
+  }
+  expected['floating update whose function throws'] = { status: 500, events: ['mine'] };
+  expected['floating update whose function throws, later'] = { status: 200, events: ['mine'] };
+
+  for (const [scenario, outcome] of Object.entries(expected))
+    it(`${scenario}: a ${outcome.status}, and ${outcome.events.join(', ') || 'no event'}`, () => {
+      expect(outcomes[scenario], String(failure)).to.deep.equal(outcome);
+    });
+
+  it('and the process ends by itself', () => {
+    expect([failure, Object.keys(outcomes).sort()]).to.deep.equal([undefined, Object.keys(expected).sort()]);
   });
 });

@@ -5,54 +5,65 @@ import {
   applyChanges,
   type Changes,
   findConflict,
+  isRecord,
+  isReplacement,
+  noneToDestroy,
   openRecord,
   packRecord,
   type SessionRecord,
   unpackRecord,
-} from 'koa-wsession';
+} from 'koa-wsession/store';
 
 const text = fc.string({ unit: 'binary', maxLength: 12 });
+
+const instant = fc.nat({ max: 8.64e15 });
 
 const anyRecord: fc.Arbitrary<SessionRecord> = fc.record(
   {
     entries: fc
-      .array(fc.tuple(fc.oneof(text, fc.constantFrom('__proto__', '', '\0', ',', '\n', '1,')), text), {
+      .array(fc.tuple(fc.oneof(text, fc.constantFrom('__proto__', '', '\0', ',', '\n', '2,')), text), {
         maxLength: 6,
       })
       .map((pairs) => new Map(pairs)),
-    createdAt: fc.nat({ max: 8.64e15 }),
-    expiresAt: fc.nat({ max: 8.64e15 }),
+    createdAt: instant,
+    updatedAt: instant,
+    expiresAt: instant,
+    revision: instant,
   },
   { noNullPrototype: true },
 );
 
-const sample = packRecord('owner', {
+const NUMBERS = { createdAt: 1, updatedAt: 2, expiresAt: 3, revision: 4 };
+
+const sample = packRecord('address', {
   entries: new Map([
     ['a', '1'],
     ['long key', '{"x":[1,2,3]}'],
     ['', ''],
   ]),
   createdAt: 1_700_000_000_000,
+  updatedAt: 1_700_000_000_005,
   expiresAt: 1_700_003_600_000,
+  revision: 40,
 });
 
 describe('packRecord, openRecord and unpackRecord', () => {
-  it('bring back any record of any owner', () => {
+  it('return any record of any address', () => {
     fc.assert(
-      fc.property(text, anyRecord, (owner, record) => {
-        const packed = packRecord(owner, record);
-        assert.deepStrictEqual(openRecord(packed), { owner, record });
-        assert.deepStrictEqual(unpackRecord(owner, packed), record);
-        assert.deepStrictEqual([...(unpackRecord(owner, packed)?.entries ?? [])], [...record.entries]);
+      fc.property(text, anyRecord, (address, record) => {
+        const packed = packRecord(address, record);
+        assert.deepStrictEqual(openRecord(packed), { address, record });
+        assert.deepStrictEqual(unpackRecord(address, packed), record);
+        assert.deepStrictEqual([...(unpackRecord(address, packed)?.entries ?? [])], [...record.entries]);
       }),
     );
   });
 
-  it('give a record to its owner alone', () => {
+  it('return a record for its own address only', () => {
     fc.assert(
-      fc.property(text, text, anyRecord, (owner, other, record) => {
-        fc.pre(owner !== other);
-        assert.equal(unpackRecord(other, packRecord(owner, record)), undefined);
+      fc.property(text, text, anyRecord, (address, other, record) => {
+        fc.pre(address !== other);
+        assert.equal(unpackRecord(other, packRecord(address, record)), undefined);
       }),
     );
   });
@@ -65,7 +76,7 @@ describe('packRecord, openRecord and unpackRecord', () => {
     for (const more of ['\n', ' ', '0', sample]) expect(openRecord(sample + more)).to.equal(undefined);
   });
 
-  it('open a record with one character changed as one of the same owner, or not at all, and never throw', () => {
+  it('open a record with one character changed as one of the same address, or not at all, and never throw', () => {
     let opened = 0;
     for (let at = 0; at < sample.length; at++) {
       for (const letter of ['0', '1', 'z', 'A', ',', '\n', '-', '.', ' ', '\0', 'é', '\ud800']) {
@@ -74,13 +85,15 @@ describe('packRecord, openRecord and unpackRecord', () => {
           sample.slice(0, at) + letter + sample.slice(at),
           sample.slice(0, at) + sample.slice(at + 1),
         ]) {
-          const record = unpackRecord('owner', damaged);
+          const record = unpackRecord('address', damaged);
           if (!record) continue;
           opened++;
           expect(record.entries).to.be.instanceOf(Map);
           for (const [key, value] of record.entries)
             expect([typeof key, typeof value]).to.deep.equal(['string', 'string']);
-          expect([typeof record.createdAt, typeof record.expiresAt]).to.deep.equal(['number', 'number']);
+          const { createdAt, updatedAt, expiresAt, revision } = record;
+          for (const number of [createdAt, updatedAt, expiresAt, revision])
+            expect(Number.isInteger(number)).to.equal(true);
         }
       }
     }
@@ -92,7 +105,7 @@ describe('packRecord, openRecord and unpackRecord', () => {
       fc.property(
         fc.oneof(
           fc.string({ unit: 'binary' }),
-          fc.string().map((it) => `1,${it}\n${it}`),
+          fc.string().map((junk) => `2,${junk}\n${junk}`),
         ),
         (junk) => {
           const opened = openRecord(junk);
@@ -102,31 +115,32 @@ describe('packRecord, openRecord and unpackRecord', () => {
     );
     for (const junk of [
       '',
-      '1',
-      '1,',
+      '2',
+      '2,',
       '\n',
-      '1,\n',
-      '1,1\n',
-      '1,1,1\n',
-      '2,1,1,0\n',
-      '1,1,1,-1\n',
-      '1,1,1,1.5\nxx',
-      '1,1,1,0,0\n',
-      '1,1,1,0,z\n',
-      '1,1,1,,\n',
+      '2,\n',
+      '2,1\n',
+      '2,1,1,1,1\n',
+      '1,1,1,1,1,0\n',
+      '2,1,1,1,1,-1\n',
+      '2,1,1,1,1,1.5\nxx',
+      '2,1,1,1,1,0,0\n',
+      '2,1,1,1,1,0,z\n',
+      '2,1,1,1,1,,\n',
+      '2,1,1,1,1,0\nx',
     ]) {
       expect(openRecord(junk), JSON.stringify(junk)).to.equal(undefined);
     }
-    expect(openRecord('1,1,2,0\n')).to.deep.equal({
-      owner: '',
-      record: { entries: new Map(), createdAt: 1, expiresAt: 2 },
+    expect(openRecord('2,1,2,3,4,0\n')).to.deep.equal({
+      address: '',
+      record: { entries: new Map(), ...NUMBERS },
     });
   });
 
   it('take no time that grows faster than the text', () => {
     const many = new Map(Array.from({ length: 50_000 }, (_, i) => [`key ${i}`, 'x'.repeat(20)]));
     const start = performance.now();
-    const packed = packRecord('o', { entries: many, createdAt: 1, expiresAt: 2 });
+    const packed = packRecord('o', { entries: many, ...NUMBERS });
     expect(openRecord(packed)?.record.entries.size).to.equal(50_000);
     expect(performance.now() - start).to.be.lessThan(2000);
   });
@@ -138,50 +152,84 @@ describe('applyChanges and findConflict', () => {
       ['a', '1'],
       ['b', '2'],
     ]),
-    createdAt: 1,
-    expiresAt: 2,
+    ...NUMBERS,
   };
-  const changes = (it: Partial<Changes>): Changes => ({ set: new Map(), delete: [], expiresAt: 9, ...it });
-
-  it('make a new record of the old one and the changes', () => {
-    const changed = applyChanges(
-      record,
-      changes({
-        set: new Map([
-          ['b', '3'],
-          ['c', '4'],
-        ]),
-        delete: ['a', 'never'],
-      }),
-    );
-    expect(changed).to.deep.equal({
-      entries: new Map([
-        ['b', '3'],
-        ['c', '4'],
-      ]),
-      createdAt: 1,
-      expiresAt: 9,
-    });
-    expect(record).to.deep.equal({
-      entries: new Map([
-        ['a', '1'],
-        ['b', '2'],
-      ]),
-      createdAt: 1,
-      expiresAt: 2,
-    });
+  const changesOf = (changes: Partial<Changes>): Changes => ({
+    set: new Map(),
+    delete: [],
+    updatedAt: 8,
+    expiresAt: 9,
+    ...changes,
   });
 
-  it('find the conflict with what is expected', () => {
-    for (const [key, value, expected] of [
-      ['a', '1', undefined],
-      ['a', '2', { outcome: 'conflict', actual: '1' }],
-      ['a', undefined, { outcome: 'conflict', actual: '1' }],
-      ['c', undefined, undefined],
-      ['c', '', { outcome: 'conflict', actual: undefined }],
-    ] as const) {
-      expect(findConflict(record, changes({ expect: { key, value } }))).to.deep.equal(expected);
+  it('make a new record of the former one and the changes, with the next revision', () => {
+    const before = structuredClone(record);
+    const set = new Map([
+      ['b', '3'],
+      ['c', '4'],
+    ]);
+    expect(applyChanges(record, changesOf({ set, delete: ['a', 'never'] }))).to.deep.equal({
+      entries: set,
+      createdAt: 1,
+      updatedAt: 8,
+      expiresAt: 9,
+      revision: 5,
+    });
+    expect(record).to.deep.equal(before);
+  });
+
+  it('keep the expiry where expiresAt is undefined', () => {
+    expect(applyChanges(record, changesOf({ expiresAt: undefined })).expiresAt).to.equal(3);
+  });
+
+  it('find no conflict where every key holds what is expected, or nothing is expected', () => {
+    for (const expected of [undefined, {}, { a: '1' }, { a: '1', b: '2', c: undefined }]) {
+      const expect_ = expected && { expect: new Map<string, string | undefined>(Object.entries(expected)) };
+      expect(findConflict(record, changesOf({ ...expect_ }))).to.equal(undefined);
     }
-    expect(findConflict(record, changes({}))).to.equal(undefined);
+  });
+
+  it('find a conflict where one key holds something else, with the actual values of all', () => {
+    for (const [expected, actual] of [
+      [{ a: '2' }, { a: '1' }],
+      [{ a: undefined }, { a: '1' }],
+      [{ c: '' }, { c: undefined }],
+      [
+        { a: '1', b: '3', c: undefined },
+        { a: '1', b: '2', c: undefined },
+      ],
+    ]) {
+      const changes = changesOf({ expect: new Map(Object.entries(expected as object)) });
+      expect(findConflict(record, changes)).to.deep.equal({
+        outcome: 'conflict',
+        actual: new Map(Object.entries(actual as object)),
+      });
+    }
+  });
+});
+
+describe('isRecord, isReplacement and noneToDestroy', () => {
+  const record: SessionRecord = { entries: new Map(), ...NUMBERS };
+  const mark = { by: '', until: 5 };
+
+  it('tell records, marks and absence apart', () => {
+    for (const loaded of [record, mark, undefined, 'expired', 'corrupt', 'seal'] as const) {
+      expect([isRecord(loaded), isReplacement(loaded)]).to.deep.equal([loaded === record, loaded === mark]);
+    }
+  });
+
+  it('are not misled by a library that adds to Object.prototype', () => {
+    Object.defineProperty(Object.prototype, 'by', { value: 'x', configurable: true });
+    try {
+      expect([isRecord(record), isReplacement(record)]).to.deep.equal([true, false]);
+    } finally {
+      Reflect.deleteProperty(Object.prototype, 'by');
+    }
+  });
+
+  it('say what destroy returns where no record is', () => {
+    expect(noneToDestroy({ by: 'next', until: 5 })).to.deep.equal({ outcome: 'replaced', by: 'next' });
+    for (const absent of [undefined, 'expired', 'corrupt', 'seal'] as const)
+      expect(noneToDestroy(absent)).to.deep.equal({ outcome: 'none' });
   });
 });

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
-import { GoneError, UnavailableError, ValueError } from 'koa-wsession';
+import type Koa from 'koa';
+import { GoneError, type Sessions, UnavailableError, ValueError } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { spy } from 'sinon';
 import {
@@ -13,12 +14,13 @@ import {
   SOME_COOKIE,
   stubStore,
   tidy,
+  UPDATED,
 } from './helpers.js';
 
-describe('save()', () => {
+describe('ctx.session.save()', () => {
   afterEach(tidy);
 
-  it('resolves once the store has answered, and not before', async () => {
+  it('resolves once the store has answered', async () => {
     const store = stubStore();
     const gate = new Gate<unknown>();
     store.create.returns(gate.passed);
@@ -39,7 +41,7 @@ describe('save()', () => {
     expect([store.create.callCount, saved]).to.deep.equal([1, true]);
   });
 
-  it('makes a record of everything, with its age and its end', async () => {
+  it('creates a record with all entries, its age, its expiry and its revision', async () => {
     const store = stubStore();
     const before = Date.now();
     await inRequest((ctx) => void Object.assign(ctx.session, { a: 1, b: 'x' }), { store: asStore(store) });
@@ -51,11 +53,13 @@ describe('save()', () => {
     ]);
     expect(record.createdAt).to.be.within(before, Date.now());
     expect(record.expiresAt - record.createdAt).to.be.within(3_600_000, 3_600_100);
+    expect(record.updatedAt).to.be.within(record.createdAt, Date.now());
+    expect(record.revision).to.equal(1);
     expect(call.name).to.equal('wsession');
     expect(call.deadline - performance.now()).to.be.within(3000, 5000);
   });
 
-  it('carries only the keys that the request changed', async () => {
+  it('sends only the keys that the request changed', async () => {
     const store = stubStore();
     store.load.callsFake(() =>
       recordOf({ same: '1', read: '{"a":1}', changed: '2', nested: '{"a":[1]}', gone: '3', untouched: '4' }),
@@ -82,7 +86,7 @@ describe('save()', () => {
     expect([removed, expected]).to.deep.equal([['gone'], undefined]);
   });
 
-  it('compares encodings: what was changed and changed back is no change', async () => {
+  it('stores nothing for a value that was changed and changed back', async () => {
     const store = stubStore();
     store.load.callsFake(() => recordOf({ list: '[1]', map: '~[["Map",1,2],"a",1]', n: '1' }));
     const { setCookie } = await inRequest(
@@ -101,11 +105,11 @@ describe('save()', () => {
     expect([store.update.callCount, setCookie]).to.deep.equal([0, []]);
   });
 
-  it('sees what was changed in place, even where an earlier hash would be the same', async () => {
+  it('compares encodings and not hashes: it sees a change that leaves the CRC32 as it was', async () => {
     const store = stubStore();
     store.load.callsFake(() => recordOf({ text: '["plumless"]' }));
     await inRequest((ctx) => void (ctx.session.text[0] = 'buckeroo'), {
-      store: asStore(store), // the two words have one CRC32
+      store: asStore(store), // the two words have the same CRC32
       cookie: SOME_COOKIE,
     });
     expect(store.update.firstCall.args[1].set.get('text')).to.equal('["buckeroo"]');
@@ -130,7 +134,7 @@ describe('save()', () => {
     expect(store.update.callCount).to.equal(2);
   });
 
-  it('leaves for the end what changes while it is at work', async () => {
+  it('leaves for the end of the request what changes while it is in progress', async () => {
     const store = stubStore();
     store.load.callsFake(() => recordOf({ list: '[]', old: '1', kept: '1', both: '1' }));
     const gate = new Gate<unknown>();
@@ -149,7 +153,7 @@ describe('save()', () => {
         delete session.a;
         session.old = 'back';
         session.both = 1;
-        gate.open({ outcome: 'updated' });
+        gate.open(UPDATED);
         await saving;
         expect({ ...session }).to.deep.equal({ list: [1, 2], old: 'back', kept: 1, both: 1, b: 1 });
       },
@@ -161,7 +165,7 @@ describe('save()', () => {
     expect(removed).to.deep.equal(['a']);
   });
 
-  it('takes another id where the store has one already', async () => {
+  it('takes another id where the store has a record of that id', async () => {
     const store = stubStore();
     store.create.onFirstCall().returns({ outcome: 'exists' });
     store.create.onSecondCall().resolves({ outcome: 'exists' });
@@ -171,7 +175,7 @@ describe('save()', () => {
     expect(setCookie).to.have.length(1);
   });
 
-  it('resets the expiration, and not the age', async () => {
+  it('resets the expiry, and not the age', async () => {
     const store = stubStore();
     const createdAt = Date.now() - 1_000_000;
     store.load.callsFake(() => recordOf({ n: '1' }, createdAt));
@@ -179,10 +183,7 @@ describe('save()', () => {
       store: asStore(store),
       cookie: SOME_COOKIE,
     });
-    expect(store.update.firstCall.args[1].expiresAt).to.be.within(
-      Date.now() + 3_599_000,
-      Date.now() + 3_600_000,
-    );
+    expect(store.update.firstCall.args[1].expiresAt).to.be.within(Date.now() + 3_599_000, Date.now() + 3_600_000);
     expect(setCookie[0]).to.match(/; Max-Age=3600;/);
   });
 
@@ -199,7 +200,7 @@ describe('save()', () => {
   });
 
   describe('that fails', () => {
-    it('rejects, and the request is a 503 without asking the store again, even where it was caught', async () => {
+    it('rejects, and the response is a 503 without a second call to the store, even if the handler caught the error', async () => {
       for (const cookie of [SOME_COOKIE, 'none=1']) {
         const store = stubStore();
         store.create.rejects(new Error('down'));
@@ -237,7 +238,7 @@ describe('save()', () => {
       expect(Object.fromEntries(store.update.secondCall.args[1].set)).to.deep.equal({ a: '1' });
     });
 
-    it('is no longer of interest once the change was taken back', async () => {
+    it('is forgotten once the handler undid the change', async () => {
       const store = stubStore();
       store.create.rejects(new Error('down'));
       const { status, setCookie } = await inRequest(
@@ -251,11 +252,11 @@ describe('save()', () => {
       expect([status, setCookie]).to.deep.equal([200, []]);
     });
 
-    it('because of a value rejects with a ValueError, and works without the value', async () => {
+    it('because of a value inside an object rejects with a ValueError, and works without it', async () => {
       const store = stubStore();
       const { status } = await inRequest(
         async (ctx) => {
-          Object.assign(ctx.session, { a: 1, bad: /x/ });
+          Object.assign(ctx.session, { a: 1, bad: { nested: /x/ } });
           expect(await errorOf(() => ctx.session.save())).to.be.instanceOf(ValueError);
           expect(store.create.callCount).to.equal(0);
           delete ctx.session.bad;
@@ -266,13 +267,9 @@ describe('save()', () => {
       expect([status, store.create.callCount]).to.deep.equal([200, 1]);
     });
 
-    it('because the session ended is a 409 without a cookie, even where it was caught', async () => {
+    it('because the session ended responds with 409 without cookies, even if the handler caught the error', async () => {
       const store = stubStore();
-      store.update
-        .onFirstCall()
-        .resolves({ outcome: 'updated' })
-        .onSecondCall()
-        .resolves({ outcome: 'gone' });
+      store.update.returns({ outcome: 'gone' }).onFirstCall().returns(UPDATED);
       const { visitor } = await createSite(
         {
           '/': async (ctx) => {
@@ -288,17 +285,12 @@ describe('save()', () => {
       );
       const { status, setCookie, body } = await visitor().get('/', { headers: { cookie: SOME_COOKIE } });
       expect([status, setCookie]).to.deep.equal([409, []]);
-      expect(body).to.match(/^The session ended while this request was at work/);
-      expect(store.update.callCount).to.equal(2);
+      expect(body).to.match(/^The session ended during this request/);
     });
 
-    it('because the session ended takes back the cookie that an earlier save set, and no other', async () => {
+    it('because the session ended retracts the cookie that an earlier save set, and no other', async () => {
       const store = stubStore();
-      store.update
-        .onFirstCall()
-        .resolves({ outcome: 'updated' })
-        .onSecondCall()
-        .resolves({ outcome: 'gone' });
+      store.update.returns({ outcome: 'gone' }).onFirstCall().returns(UPDATED);
       const { setCookie, status } = await inRequest(
         async (ctx) => {
           ctx.cookies.set('other', '1');
@@ -314,14 +306,14 @@ describe('save()', () => {
     });
   });
 
-  it('runs one at a time, in the order asked for', async () => {
+  it('runs one at a time, in the order of the calls', async () => {
     const store = stubStore();
     let running = 0;
     store.update.callsFake(async () => {
       expect(++running).to.equal(1);
       await nextTurn();
       running--;
-      return { outcome: 'updated' };
+      return UPDATED;
     });
     await inRequest(
       async (ctx) => {
@@ -339,7 +331,30 @@ describe('save()', () => {
     expect(stored).to.deep.equal(['k0', 'k1', 'k2', 'k3']);
   });
 
-  it('does not stop what was asked for after it when it fails', async () => {
+  it('does not delete again what another request wrote after it deleted the key', async () => {
+    for (const next of [
+      (ctx: Koa.Context) => void (ctx.session.other = 1),
+      (ctx: Koa.Context, sessions: Sessions) => sessions.of(ctx).update('other', () => 1),
+    ]) {
+      const { visitor } = await createSite({
+        '/login': (ctx) => void Object.assign(ctx.session, { user: 'ada', n: 1 }),
+        '/write': (ctx) => void (ctx.session.n = 7),
+        '/slow': async (ctx, sessions) => {
+          delete ctx.session.n;
+          await ctx.session.save();
+          await parallel.get('/write', { headers: { cookie: ada.cookie } });
+          await next(ctx, sessions);
+        },
+        '/get': (ctx) => ({ ...ctx.session }),
+      });
+      const [ada, parallel] = [visitor(), visitor()];
+      await ada.get('/login');
+      await ada.get('/slow');
+      expect((await ada.get('/get')).json()).to.deep.equal({ user: 'ada', n: 7, other: 1 });
+    }
+  });
+
+  it('that fails does not stop later calls', async () => {
     const store = stubStore();
     store.update.onFirstCall().rejects(new Error('down'));
     const outcomes = await new Promise((resolve) => {
@@ -357,7 +372,7 @@ describe('save()', () => {
     ]);
   });
 
-  it('sets the cookie of a response that the handler sends by itself afterwards', async () => {
+  it('sets the cookie of a response that the handler sends itself afterwards', async () => {
     const store = new MemoryStore();
     const create = spy(store, 'create');
     const { setCookie } = await inRequest(

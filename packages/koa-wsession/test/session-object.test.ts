@@ -1,26 +1,32 @@
+import assert from 'node:assert/strict';
 import { Console } from 'node:console';
 import { Writable } from 'node:stream';
 import { format, inspect } from 'node:util';
 import { expect } from 'chai';
-import { ReservedError, type Session, ValueError } from 'koa-wsession';
-import {
-  asStore,
-  createSite,
-  errorOf,
-  inRequest,
-  recordOf,
-  SOME_COOKIE,
-  stubStore,
-  tidy,
-} from './helpers.js';
+import { ReservedError, type Session, type Sessions, ValueError } from 'koa-wsession';
+import { asStore, createSite, errorOf, inRequest, recordOf, SOME_COOKIE, stubStore, tidy } from './helpers.js';
 
-const MEMBERS = ['isNew', 'destroy', 'regenerate', 'save', 'update', 'expireIn', 'flash'] as const;
+const MEMBERS = ['isNew', 'maxAge', 'save', 'regenerate', 'destroy'] as const;
+const READONLY = ['isNew', 'save', 'regenerate', 'destroy'] as const;
+const DAY = 86_400_000;
 
 /** Runs with a session that holds a: 1 and b: { c: 2 } in the store. */
-async function withSession(body: (session: Session) => unknown): Promise<void> {
+async function withSession(body: (session: Session, sessions: Sessions) => unknown): Promise<void> {
   const store = stubStore();
   store.load.callsFake(() => recordOf({ a: '1', b: '{"c":2}' }));
-  await inRequest((ctx) => void body(ctx.session), { store: asStore(store), cookie: SOME_COOKIE });
+  await inRequest((ctx, sessions) => void body(ctx.session, sessions), {
+    store: asStore(store),
+    cookie: SOME_COOKIE,
+  });
+}
+
+/** As lodash has it. */
+function isPlainObject(value: object): boolean {
+  if (Object.prototype.toString.call(value) !== '[object Object]') return false;
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype === null) return true;
+  const Class = Object.hasOwn(prototype, 'constructor') && prototype.constructor;
+  return typeof Class === 'function' && Class instanceof Class && String(Class) === String(Object);
 }
 
 describe('ctx.session', () => {
@@ -113,23 +119,51 @@ describe('ctx.session', () => {
         expect(session.other).to.equal(1);
       }));
 
-    it('without a prototype, so that each key is data', () =>
+    it("that inherits Object.prototype's methods", () =>
       withSession((session) => {
-        expect(Object.getPrototypeOf(session)).to.equal(null);
-        for (const key of ['toString', 'constructor', 'hasOwnProperty', 'then', 'toJSON', '__proto__']) {
-          expect([session[key], key in session], key).to.deep.equal([undefined, false]);
-          session[key] = 'data';
-          expect([session[key], Object.hasOwn(session, key)], key).to.deep.equal(['data', true]);
-        }
-        expect({}.constructor).to.equal(Object);
-        expect(JSON.parse(JSON.stringify(session)).toJSON).to.equal('data');
+        expect(session).to.be.instanceOf(Object);
+        expect(Object.getPrototypeOf(session)).to.equal(Object.prototype);
+        const ask = (method: string, key: string) => session[method](key); // as templates and older code do
+        expect([ask('hasOwnProperty', 'a'), ask('hasOwnProperty', 'toString')]).to.deep.equal([true, false]);
+        expect([ask('propertyIsEnumerable', 'b'), 'toString' in session]).to.deep.equal([true, true]);
+        expect([`${session}`, session.toString(), Number(session)]).to.deep.equal([
+          '[object Object]',
+          '[object Object]',
+          Number.NaN,
+        ]);
+        expect(session.valueOf()).to.equal(session);
       }));
 
-    it('that is no string, as any object without a prototype', () =>
+    it('that libraries take for one: deep equality, isPlainObject, structuredClone of a copy', () =>
       withSession((session) => {
-        expect(() => `${session}`).to.throw(TypeError);
-        expect(() => Number(session)).to.throw(TypeError);
-        expect(Object.prototype.toString.call(session)).to.equal('[object Object]');
+        expect(session).to.deep.equal({ a: 1, b: { c: 2 } });
+        expect(session).to.not.deep.equal({ a: 1, b: { c: 3 } });
+        assert.deepStrictEqual(session, { a: 1, b: { c: 2 } });
+        expect(isPlainObject(session)).to.equal(true);
+        expect(structuredClone({ ...session })).to.deep.equal({ a: 1, b: { c: 2 } });
+      }));
+
+    it('in which data wins over what is inherited', () =>
+      withSession((session) => {
+        for (const key of ['toString', 'hasOwnProperty', 'valueOf', 'isPrototypeOf']) {
+          session[key] = 'data';
+          expect([session[key], Object.hasOwn(session, key)], key).to.deep.equal(['data', true]);
+          session[key] = undefined;
+          expect(session[key], key).to.equal(undefined);
+          delete session[key];
+          expect([typeof session[key], Object.hasOwn(session, key)], key).to.deep.equal(['function', false]);
+        }
+      }));
+
+    it('in which constructor and __proto__ are keys like any other', () =>
+      withSession((session) => {
+        for (const key of ['constructor', '__proto__', 'then', 'toJSON']) {
+          expect([session[key], key in session], key).to.deep.equal([undefined, false]);
+          session[key] = { admin: true };
+          expect([session[key], Object.hasOwn(session, key)], key).to.deep.equal([{ admin: true }, true]);
+        }
+        expect(Object.getPrototypeOf(session)).to.equal(Object.prototype);
+        expect([{}.constructor, ({} as Record<string, unknown>).admin]).to.deep.equal([Object, undefined]);
       }));
 
     it('that can be awaited', () =>
@@ -154,7 +188,7 @@ describe('ctx.session', () => {
         ])
           expect(() => Object.defineProperty(session, 'e', property)).to.throw(
             ValueError,
-            'session.e can only be an ordinary property: assign to it.',
+            'session.e can only be an ordinary property: assign it.',
           );
         expect('e' in session).to.equal(false);
       }));
@@ -209,33 +243,30 @@ describe('ctx.session', () => {
     });
   });
 
-  describe('has members beside the data', () => {
-    it('that are there, and are not listed', () =>
+  describe('has five names besides the data', () => {
+    it('that are there, and are no own properties', () =>
       withSession((session) => {
         for (const member of MEMBERS) {
           expect(member in session, member).to.equal(true);
-          expect(Object.keys(session)).to.not.include(member);
-          expect(Object.prototype.propertyIsEnumerable.call(session, member), member).to.equal(false);
-          const property = Object.getOwnPropertyDescriptor(session, member);
-          expect([property?.writable, property?.enumerable], member).to.deep.equal([false, false]);
-          expect(property?.value, member).to.equal(session[member]);
+          expect(Object.hasOwn(session, member), member).to.equal(false);
+          expect(Object.getOwnPropertyDescriptor(session, member), member).to.equal(undefined);
         }
+        expect(Object.keys(session)).to.deep.equal(['a', 'b']);
       }));
 
     it('whose methods can be taken off, and are the same each time', () =>
       inRequest(async (ctx) => {
-        const { save, flash } = ctx.session;
+        const { save } = ctx.session;
         expect(ctx.session.save).to.equal(save);
         ctx.session.a = 1;
-        flash('note', 'x');
         await save();
         expect(ctx.session.isNew).to.equal(false);
       }));
 
-    for (const member of MEMBERS) {
-      it(`and ${member} can't be a key`, async () => {
+    for (const member of READONLY) {
+      it(`${member} can't be assigned or deleted, alone or inside an object`, async () => {
         const property = { value: 1, writable: true, enumerable: true, configurable: true };
-        await inRequest(async (ctx) => {
+        await inRequest(async (ctx, sessions) => {
           ctx.session.fine = 1;
           const before = ctx.session[member];
           for (const attempt of [
@@ -244,13 +275,14 @@ describe('ctx.session', () => {
             () => Object.defineProperty(ctx.session, member, property),
             () => Object.assign(ctx.session, { [member]: 1 }),
             () => void (ctx.session = { other: 1, [member]: 1 }),
-            () => ctx.session.update(member, () => 1),
+            () => sessions.of(ctx).update(member, () => 1),
           ]) {
             const error = await errorOf(attempt);
             expect(error).to.be.instanceOf(ReservedError).and.instanceOf(TypeError);
             expect(error.code).to.equal('WSESSION_RESERVED');
-            expect(error.name).to.equal('ReservedError');
-            expect(error.message).to.include(`session.${member} `);
+            expect(error.message).to.equal(
+              `session.${member} can't be assigned or deleted, every session has it: store the value under another key.`,
+            );
           }
           expect(ctx.session[member]).to.equal(before);
           expect({ ...ctx.session }).to.deep.equal({ fine: 1 });
@@ -258,11 +290,35 @@ describe('ctx.session', () => {
       });
     }
 
-    it('whose names are free as flash keys, and inside of values', () =>
-      inRequest((ctx) => {
-        ctx.session.flash('save', 'x');
-        ctx.session.nested = { save: 1, destroy: 2 };
-        expect([ctx.session.flash('save'), ctx.session.nested.save]).to.deep.equal(['x', 1]);
+    it('and no more: every other name is data, what other libraries call theirs included', async () => {
+      const names = ['flash', 'owner', 'label', 'update', 'ref', 'expireIn', 'cookie', 'id', 'touch', 'passport'];
+      const { visitor } = await createSite({
+        '/': (ctx) => {
+          ctx.session.flash = ctx.session.flash || {}; // as connect-flash does
+          ctx.session.flash.info = ['saved'];
+          for (const name of names.slice(1)) ctx.session[name] = `data of ${name}`;
+        },
+        '/assign': (ctx) => void (ctx.session = { owner: 1, update: 2, flash: 3 }),
+        '/delete': (ctx) => void delete ctx.session.flash,
+        '/get': (ctx) => ({ ...ctx.session }),
+      });
+      const ada = visitor();
+      await ada.get('/');
+      expect((await ada.get('/get')).json()).to.deep.equal({
+        flash: { info: ['saved'] },
+        ...Object.fromEntries(names.slice(1).map((name) => [name, `data of ${name}`])),
+      });
+      await ada.get('/assign');
+      await ada.get('/delete');
+      expect((await ada.get('/get')).json()).to.deep.equal({ owner: 1, update: 2 });
+    });
+
+    it('whose names are free as flash keys, and inside values', () =>
+      inRequest(async (ctx, sessions) => {
+        sessions.of(ctx).flash('save', 'x');
+        ctx.session.nested = { save: 1, destroy: 2, maxAge: 3 };
+        expect(await sessions.of(ctx).takeFlash('save')).to.deep.equal(['x']);
+        expect(ctx.session.nested.save).to.equal(1);
       }));
   });
 
@@ -292,20 +348,18 @@ describe('ctx.session', () => {
 
   describe('takes no key with a lone surrogate', () => {
     it('to write to, and has none to read', async () => {
-      await inRequest((ctx) => {
+      await inRequest(async (ctx, sessions) => {
         const { session } = ctx;
         for (const key of ['\ud800', 'a\udc00b', '\udc00\ud800']) {
           for (const attempt of [
             () => void (session[key] = 1),
             () => Object.assign(session, { [key]: 1 }),
-            () => session.flash(key, 'x'),
+            () => sessions.of(ctx).flash(key, 'x'),
           ])
             expect(attempt).to.throw(ValueError, /^session has a key with a lone surrogate/);
-          expect([session[key], key in session, session.flash(key)]).to.deep.equal([
-            undefined,
-            false,
-            undefined,
-          ]);
+          expect([session[key], key in session]).to.deep.equal([undefined, false]);
+          expect(await sessions.of(ctx).takeFlash(key)).to.deep.equal([]);
+          expect(await errorOf(() => sessions.of(ctx).update(key, () => 1))).to.be.instanceOf(ValueError);
           expect(delete session[key]).to.equal(true);
         }
         session['\u{1f600}'] = 'a pair is fine';
@@ -357,15 +411,19 @@ describe('ctx.session', () => {
         inRequest((ctx) => {
           ctx.session.old = 1;
           expect(() => void (ctx.session = value as never))
-            .to.throw(
-              ValueError,
-              `session can be assigned a plain object, or null to end it, and not ${name}.`,
-            )
+            .to.throw(ValueError, `session can be assigned a plain object, or null to end it, and not ${name}.`)
             .with.property('path', 'session');
           expect({ ...ctx.session }).to.deep.equal({ old: 1 });
         }));
     }
   });
+
+  it('is as it was where an assigned object is refused', () =>
+    inRequest((ctx) => {
+      ctx.session.old = 1;
+      expect(() => void (ctx.session = { a: 1, b: () => 1 })).to.throw(ValueError, 'session.b is a function');
+      expect({ ...ctx.session }).to.deep.equal({ old: 1 });
+    }));
 
   for (const [what, property] of [
     ['a symbol', { [Symbol('a')]: 1 }],
@@ -376,20 +434,23 @@ describe('ctx.session', () => {
         expect(() => void (ctx.session = property)).to.throw(ValueError, /symbols or hidden properties/);
       }));
 
-  it('keeps what is its own apart from any key', () =>
-    inRequest((ctx) => {
+  it('keeps the entries of the core and its features apart from every key', () =>
+    inRequest(async (ctx, sessions) => {
       const { session } = ctx;
-      session.flash('x', 'message');
-      session.expireIn(5);
+      const all = sessions.of(ctx);
+      await all.logIn('ada', { label: 'a browser', maxAge: DAY });
+      all.flash('x', 'message');
       expect(Reflect.ownKeys(session)).to.deep.equal([]);
-      expect(session['\0expire']).to.equal(undefined);
-      expect(session['\0flash:x']).to.equal(undefined);
-      session['\0expire'] = 'mine';
-      session['\0flash:x'] = 'mine too';
-      session['\0'] = 0;
-      expect({ ...session }).to.deep.equal({ '\0expire': 'mine', '\0flash:x': 'mine too', '\0': 0 });
-      expect(session.flash('x')).to.equal('message');
+      for (const key of ['\0maxAge', '\0owner', '\0label', '\0authenticated', '\0', '\0\0']) {
+        expect(session[key], key).to.equal(undefined);
+        session[key] = `mine: ${key}`;
+      }
+      expect(Object.keys(session)).to.have.length(6);
+      await session.save();
+      expect([all.owner, all.label, session.maxAge]).to.deep.equal(['ada', 'a browser', DAY]);
+      expect(session['\0owner']).to.equal('mine: \0owner');
+      expect(await all.takeFlash('x')).to.deep.equal(['message']);
       ctx.session = { a: 1 };
-      expect({ ...session }).to.deep.equal({ a: 1 });
+      expect([{ ...session }, all.owner, session.maxAge]).to.deep.equal([{ a: 1 }, 'ada', DAY]);
     }));
 });

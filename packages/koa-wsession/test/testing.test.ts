@@ -9,7 +9,7 @@ async function build(options: SiteOptions = {}) {
   const site = await createSite(
     {
       '/read': (ctx) => ({ ...ctx.session }),
-      '/owner': (ctx) => ctx.session.owner ?? null,
+      '/owner': (ctx, { of }) => of(ctx).owner ?? null,
       '/write': (ctx) => void (ctx.session.mine = 1),
     },
     options,
@@ -49,15 +49,10 @@ describe('agentCookie(sessions, content)', () => {
 
     const apps = await build({ keyring: ['secret'] });
     const { app } = apps;
-    expect(
-      (await apps.get('/read', await agentCookie(apps.sessions, { a: 1 }, { app }))).json(),
-    ).to.deep.equal({
+    expect((await apps.get('/read', await agentCookie(apps.sessions, { a: 1 }, { app }))).json()).to.deep.equal({
       a: 1,
     });
-    expect(
-      (await apps.get('/read', await agentCookie(apps.sessions, { a: 1 }))).json(),
-      'without',
-    ).to.deep.equal({});
+    expect((await apps.get('/read', await agentCookie(apps.sessions, { a: 1 }))).json(), 'without').to.deep.equal({});
   });
 
   it('also of sessions that are `secure`', async () => {
@@ -70,28 +65,36 @@ describe('agentCookie(sessions, content)', () => {
     }
   });
 
-  it('with an owner', async () => {
+  it('with an owner, a string or a number, is one of a visitor who is logged in', async () => {
     const { sessions, get } = await build();
     const cookie = await agentCookie(sessions, { a: 1 }, { owner: 'ada' });
     expect((await get('/owner', cookie)).json()).to.equal('ada');
+    expect((await get('/read', cookie)).json()).to.deep.equal({ a: 1 });
     await agentCookie(sessions, {}, { owner: 'ada' });
-    expect(await sessions.list('ada')).to.have.length(2);
+    const listed = await sessions.list('ada');
+    expect(listed.map(({ authenticatedAt }) => authenticatedAt instanceof Date)).to.deep.equal([true, true]);
+    await agentCookie(sessions, {}, { owner: 7 });
+    expect(await sessions.list(7)).to.have.length(1);
   });
 
-  it('where a cookie is one way of several, the one of whoever brings none', async () => {
+  it('takes a lifetime with the content', async () => {
+    const { sessions, get } = await build();
+    const cookie = await agentCookie(sessions, { a: 1, maxAge: 120_000 });
+    expect((await get('/write', cookie)).setCookie[0]).to.include('; Max-Age=120;');
+  });
+
+  it('where a cookie is one transport of several, it is a new visitor’s', async () => {
     const { sessions, get } = await build({ transport: [headerTransport('x-session'), 'cookie'] });
     expect((await get('/read', await agentCookie(sessions, { a: 1 }))).json()).to.deep.equal({ a: 1 });
   });
 
-  it('cannot be had of an empty content, or where there are no cookies', async () => {
+  it('fails for empty content, and where there are no cookies', async () => {
     for (const [transport, content] of [
       ['cookie', {}],
       [headerTransport('x-session'), { a: 1 }],
     ] as const) {
       const error = await errorOf(() => agentCookie(session(new MemoryStore(), { transport }), content));
-      expect(error.message).to.equal(
-        'There is no cookie: the content is empty, or the sessions travel in a header.',
-      );
+      expect(error.message).to.equal('There is no cookie: the content is empty, or the sessions travel in a header.');
     }
   });
 
@@ -100,19 +103,16 @@ describe('agentCookie(sessions, content)', () => {
     for (const [content, code] of [
       [{ f: () => 1 }, 'WSESSION_VALUE'],
       [{ save: 1 }, 'WSESSION_RESERVED'],
-      [{ deep: new (class Own {})() }, 'WSESSION_VALUE'],
+      [{ maxAge: 5 }, 'WSESSION_OPTION'],
+      [{ deep: { own: new (class Own {})() } }, 'WSESSION_VALUE'],
     ] as const)
       expect((await errorOf(() => agentCookie(sessions, content))).code).to.equal(code);
-    expect((await errorOf(() => agentCookie(sessions, { a: 1 }, { owner: '' }))).code).to.equal(
-      'WSESSION_OPTION',
-    );
+    expect((await errorOf(() => agentCookie(sessions, { a: 1 }, { owner: '' }))).code).to.equal('WSESSION_OPTION');
     const sealed = session(new OpenStore());
     const big = { big: 'x'.repeat(5000) };
     expect((await errorOf(() => agentCookie(sealed, big))).code).to.equal('WSESSION_COOKIE_SIZE');
     const store = stubStore();
     store.create.rejects(new Error('down'));
-    expect(await errorOf(() => agentCookie(session(asStore(store)), { a: 1 }))).to.be.instanceOf(
-      UnavailableError,
-    );
+    expect(await errorOf(() => agentCookie(session(asStore(store)), { a: 1 }))).to.be.instanceOf(UnavailableError);
   });
 });

@@ -1,15 +1,7 @@
 import { expect } from 'chai';
 import { headerTransport, OptionError, session, type Transport } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
-import {
-  createSite,
-  type Handler,
-  inRequest,
-  OpenStore,
-  type SiteOptions,
-  SOME_COOKIE,
-  tidy,
-} from './helpers.js';
+import { createSite, type Handler, inRequest, OpenStore, type SiteOptions, SOME_COOKIE, tidy } from './helpers.js';
 
 const HEADER = headerTransport('X-Session');
 
@@ -67,16 +59,11 @@ describe("transport: headerTransport('X-Session')", () => {
       {},
     ]) {
       const { status, body, headers: answered } = await site.visitor().get('/read', { headers });
-      expect([status, body, answered['x-session'], answered.vary]).to.deep.equal([
-        200,
-        'null',
-        undefined,
-        'X-Session',
-      ]);
+      expect([status, body, answered['x-session'], answered.vary]).to.deep.equal([200, 'null', undefined, 'X-Session']);
     }
   });
 
-  it('answers the end with an empty header', async () => {
+  it('sends an empty header where the session ended', async () => {
     const site = await build({ transport: HEADER });
     const token = (await site.visitor().get('/')).headers['x-session'];
     const { headers, setCookie } = await site.visitor().get('/end', { headers: { 'x-session': token } });
@@ -85,7 +72,7 @@ describe("transport: headerTransport('X-Session')", () => {
     expect(body).to.equal('null');
   });
 
-  it('answers a new id with the new token alone', async () => {
+  it('sends the new token alone after regenerate()', async () => {
     const site = await build({ transport: HEADER });
     const token = (await site.visitor().get('/')).headers['x-session'];
     const { headers } = await site.visitor().get('/regenerate', { headers: { 'x-session': token } });
@@ -107,7 +94,7 @@ describe("transport: headerTransport('X-Session')", () => {
     }
   });
 
-  it('is delivered with an error, too', async () => {
+  it('is sent with an error, too', async () => {
     const site = await build({ transport: HEADER });
     const token = (await site.visitor().get('/')).headers['x-session'];
     for (const [path, status, n] of [
@@ -127,7 +114,7 @@ describe("transport: headerTransport('X-Session')", () => {
     }
   });
 
-  it('refuses a token that is too long for it, by its own name', async () => {
+  it('refuses a token that is too long for it, and the error names the header', async () => {
     const transport = HEADER;
     for (const [length, status] of [
       [4000, 200],
@@ -148,9 +135,7 @@ describe("transport: headerTransport('X-Session')", () => {
         expect(body, 'longer than a cookie can be').to.equal('4000');
       } else {
         expect(site.errors[0]).to.include({ code: 'WSESSION_COOKIE_SIZE' });
-        expect(site.errors[0]?.message).to.match(
-          /in the X-Session header, which holds 8192\. .+"big" \(8\d+ bytes\)/,
-        );
+        expect(site.errors[0]?.message).to.match(/in the X-Session header, which holds 8192\. .+"big" \(8\d+ bytes\)/);
       }
     }
   });
@@ -160,7 +145,7 @@ describe("transport: [headerTransport('X-Session'), 'cookie']", () => {
   afterEach(tidy);
   const transport = [HEADER, 'cookie'] as const;
 
-  it('answers the way that the request took; without one, the last', async () => {
+  it('responds by the transport that the request used; without one, by the last', async () => {
     const site = await build({ transport });
     const browser = site.visitor();
     const plain = await browser.get('/');
@@ -170,11 +155,7 @@ describe("transport: [headerTransport('X-Session'), 'cookie']", () => {
       'X-Session, Cookie',
     ]);
     const again = await browser.get('/');
-    expect([again.body, again.setCookie.length, again.headers['x-session']]).to.deep.equal([
-      '2',
-      1,
-      undefined,
-    ]);
+    expect([again.body, again.setCookie.length, again.headers['x-session']]).to.deep.equal(['2', 1, undefined]);
 
     const app = await site.visitor().get('/', { headers: { 'x-session': '' } });
     const token = app.headers['x-session'] as string;
@@ -182,7 +163,7 @@ describe("transport: [headerTransport('X-Session'), 'cookie']", () => {
     expect(app.headers.vary).to.equal('X-Session, Cookie');
   });
 
-  it('the header wins where there is one, also an empty or a bad one: the cookie is neither read nor set', async () => {
+  it('the header wins where it is sent, even empty or bad: the cookie is neither read nor set', async () => {
     const site = await build({ transport });
     const browser = site.visitor();
     await browser.get('/');
@@ -210,11 +191,7 @@ describe("transport: [headerTransport('X-Session'), 'cookie']", () => {
     const reply = await site.visitor().get('/', {
       headers: { 'x-session': fresh.headers['x-session'], cookie: SOME_COOKIE },
     });
-    expect([reply.body, reply.setCookie.length, reply.headers['x-session']]).to.deep.equal([
-      '1',
-      1,
-      undefined,
-    ]);
+    expect([reply.body, reply.setCookie.length, reply.headers['x-session']]).to.deep.equal(['1', 1, undefined]);
     expect(reply.headers.vary).to.equal('Cookie, X-Session');
   });
 
@@ -234,6 +211,16 @@ describe("transport: [headerTransport('X-Session'), 'cookie']", () => {
       );
       expect(headers.vary).to.equal(after);
     }
+  });
+});
+
+describe('headerTransport(header)', () => {
+  it('refuses a name that no header can have', () => {
+    for (const name of ['', 'a b', 'a:b', 'ä', 'a\n', undefined, null, 5])
+      expect(() => headerTransport(name as string), String(name)).to.throw(
+        OptionError,
+        /^Invalid option headerTransport\(header\): expected a header name such as x-session, got /,
+      );
   });
 });
 
@@ -262,7 +249,7 @@ describe('transport', () => {
     expect((await site.visitor().get('/end', { headers })).headers['x-token']).to.equal('none');
   });
 
-  it('is checked when the middleware is made', () => {
+  it('is checked when the middleware is created', () => {
     const store = new MemoryStore();
     for (const bad of [
       'header',
@@ -276,12 +263,16 @@ describe('transport', () => {
       { ...HEADER, read: undefined },
       { ...HEADER, write: 'x' },
       { ...HEADER, clear: null },
+      { ...HEADER, requestHeader: undefined },
+      { ...HEADER, responseHeader: 'a b' },
+      { ...HEADER, limit: undefined },
+      { ...HEADER, overhead: -1 },
       headerTransport,
     ]) {
       expect(() => session(store, { transport: bad as never }), String(bad))
         .to.throw(
           OptionError,
-          /^transport is .+, but it takes "cookie", a transport such as headerTransport\('x-session'\), or a list of them\.$/,
+          /^Invalid option transport: expected 'cookie', a transport such as headerTransport\('x-session'\), or a list of them, got /,
         )
         .with.property('code', 'WSESSION_OPTION');
     }

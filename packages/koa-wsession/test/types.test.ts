@@ -6,10 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 
 const folder = fileURLToPath(new URL('../test/fixtures/types/', import.meta.url));
-const compiler = join(
-  dirname(createRequire(import.meta.url).resolve('@typescript/native/package.json')),
-  'bin/tsc',
-);
+const compiler = join(dirname(createRequire(import.meta.url).resolve('@typescript/native/package.json')), 'bin/tsc');
 
 describe('the types', () => {
   let stdout: string;
