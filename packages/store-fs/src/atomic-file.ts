@@ -1,19 +1,20 @@
 import { isUtf8 } from 'node:buffer';
-import fs from 'node:fs';
-import { mkdir, rename, unlink } from 'node:fs/promises';
+import fs, { renameSync, unlinkSync } from 'node:fs';
+import { unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { codeOf } from './errors.js';
+import { flushFolder } from './folder.js';
 
 /* Files that are there as a whole or not at all. By descriptors: under load, a FileHandle costs twice the time. */
 
 const open = promisify(fs.open);
 const read = promisify(fs.read);
 const fstat = promisify(fs.fstat);
-const fsync = promisify(fs.fsync);
 const close = promisify(fs.close);
 const writeFile = promisify(fs.writeFile);
 
-/** Follows no link, and waits for no pipe. (Windows knows neither flag.) */
+/** Follows no link, and waits for no pipe. (Windows has neither flag.) */
 const TO_READ: number = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
 
 /** A link, a folder, a pipe, a socket. (EMLINK is FreeBSD's ELOOP.) */
@@ -24,12 +25,12 @@ const USUAL_BYTES = 8192;
 
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** What is larger is neither written nor read, since that takes all of it in memory. */
+/** Larger files are neither written nor read, since either takes all of it in memory. */
 const MAX_BYTES: number = 64 * 1024 * 1024;
 
 /**
- * A file's text; `undefined` where there is none, and `''` for what is none of ours: not a regular file, not UTF-8,
- * over 64 MiB. Throws where that can't be told.
+ * A file's text. `undefined` where there is no file; `''` where it can't be one of the store's: not a regular file, not
+ * UTF-8, over 64 MiB. Throws where that can't be told.
  */
 export async function readText(path: string): Promise<string | undefined> {
   try {
@@ -67,31 +68,32 @@ async function readBytes(path: string): Promise<Buffer> {
 
 /** How a file is changed. */
 export interface Change {
-  /** Confirms right before the step that readers see that it may be taken, or throws. */
-  readonly guard: { confirm(): Promise<void> };
+  /** `renew` prepares the step that readers see; `assertHeld` throws unless the step may still be taken. */
+  readonly guard: { renew(): Promise<void>; assertHeld(): void };
   /** Whether to wait until the disk has it. */
   readonly flush: boolean;
 }
 
 /**
- * Gives a file, which need not be there, this text: for readers all at once.
- * `temporary` is a name in the same folder that nobody else uses.
+ * Gives a file this text, for readers all at once. The file need not exist. `temporary` is a name in the same folder that
+ * no other call uses.
+ *
+ * The rename is synchronous, so that it follows the guard's check without waiting for a free thread.
  * @throws RangeError over 64 MiB, which `readText` would not read
  */
 export async function replaceFile(
   path: string,
   text: string,
-  { temporary, guard, flush }: Change & { readonly temporary: string },
+  { temporary, mode, guard, flush }: Change & { readonly temporary: string; readonly mode: number },
 ): Promise<void> {
   const bytes = Buffer.from(text);
   if (bytes.length > MAX_BYTES)
-    throw new RangeError(
-      `A session of ${bytes.length} bytes is too large for a file, which takes ${MAX_BYTES}`,
-    );
+    throw new RangeError(`The session takes ${bytes.length} bytes; a session file holds at most ${MAX_BYTES}`);
   try {
-    await writeFile(temporary, bytes, { flag: 'wx', mode: 0o600, flush });
-    await guard.confirm();
-    await rename(temporary, path);
+    await writeFile(temporary, bytes, { flag: 'wx', mode, flush });
+    await guard.renew();
+    guard.assertHeld();
+    renameSync(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => {}); // there is none, or the sweep removes it
     throw error;
@@ -99,60 +101,10 @@ export async function replaceFile(
   if (flush) await flushFolder(dirname(path));
 }
 
-/** Removes a file that is there. */
+/** Removes a file that exists; synchronously, for the same reason. */
 export async function removeFile(path: string, { guard, flush }: Change): Promise<void> {
-  await guard.confirm();
-  await unlink(path);
+  await guard.renew();
+  guard.assertHeld();
+  unlinkSync(path);
   if (flush) await flushFolder(dirname(path));
-}
-
-/** Makes a folder, and those above it that aren't there either. */
-export async function makeFolder(path: string, flush: boolean): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (!flush || first === undefined) return;
-  // Each is a name in the one above, which has to be on the disk before what is stored in it counts as such.
-  for (let made = path; made.length >= first.length; made = dirname(made)) await flushFolder(dirname(made));
-}
-
-/** The flushes of folders that are at work, and those that begin when these are done. */
-const running: Map<string, Promise<void>> = new Map();
-const waiting: Map<string, Promise<void>> = new Map();
-
-/**
- * Waits until the disk has the names in a folder, too: only then does a renamed or removed file stay so. One flush does
- * it for all that came before it began.
- */
-function flushFolder(path: string): Promise<void> {
-  const next = waiting.get(path) ?? flushAfter(running.get(path), path);
-  waiting.set(path, next);
-  return next;
-}
-
-async function flushAfter(before: Promise<void> | undefined, path: string): Promise<void> {
-  await before?.catch(() => {}); // that concerns others
-  waiting.delete(path);
-  const flush = flushNow(path);
-  running.set(path, flush);
-  try {
-    await flush;
-  } finally {
-    if (running.get(path) === flush) running.delete(path);
-  }
-}
-
-async function flushNow(path: string): Promise<void> {
-  if (process.platform === 'win32') return; // has no call for it
-  const folder = await open(path, fs.constants.O_RDONLY);
-  try {
-    await fsync(folder);
-  } catch (error) {
-    if (codeOf(error) !== 'EINVAL') throw error; // nor have some file systems
-  } finally {
-    await close(folder);
-  }
-}
-
-/** A system error's code. */
-export function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException | undefined)?.code;
 }

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import {
+  type Absent,
   applyChanges,
   type Call,
   type Capabilities,
@@ -7,29 +8,33 @@ import {
   type Created,
   checkOption,
   checkStoreOptions,
+  type DestroyCall,
+  type Destroyed,
   findConflict,
-  type None,
-  type OwnerIndex,
+  isRecord,
+  noneToDestroy,
+  type SessionIndex,
   type SessionRecord,
   type Store,
   type StoreOptions,
   type Updated,
-} from 'koa-wsession';
+} from 'koa-wsession/store';
+import { GroupIndex } from './group-index.js';
 import { Locks } from './lock.js';
-import { Owners } from './owners.js';
 import { RecordFiles } from './record-files.js';
 import { Sweep } from './sweep.js';
 
-/** What {@link FsStore} takes, beside what every store takes. */
+/** The options of {@link FsStore}, besides those of every store. */
 export interface FsStoreOptions extends StoreOptions {
   /**
    * The folder of the session files. Relative to the working directory at construction; made (mode 0700) when the
-   * first session is written, and again should it disappear. Default `'./sessions'`.
+   * first session is written, and again should it disappear. Its file system must support symbolic links.
+   * Default `'./sessions'`.
    */
   directory?: string;
   /**
    * A session's file name: `%s`, once, stands for its address, a hash. At most 100 of the characters
-   * `A-Z a-z 0-9 _ . -`, not beginning with a dot and not ending in a dot, `.lock`, `.owner` or `.tmp`.
+   * `A-Z a-z 0-9 _ . -`, not beginning with a dot and not ending in a dot, `.lock`, `.index` or `.tmp`.
    * Default `'weppy_%s.sess'`.
    */
   filenameTemplate?: string;
@@ -48,103 +53,98 @@ export interface FsStoreOptions extends StoreOptions {
 /**
  * Sessions in files, one each, shared by any number of processes of one machine.
  *
- * A file is only ever replaced as a whole, by renaming a finished one over it, so reading takes no lock. Whatever
- * replaces or removes a file holds the session's lock, so that no change is lost, and none brings back what ended.
+ * A file is only ever replaced as a whole, by renaming a finished one over it, so reading takes no lock. Every call that
+ * replaces or removes a file holds the session's lock, so that no change is lost and no ended session comes back.
  *
  * ```ts
  * app.use(session(new FsStore({ directory: '/var/lib/shop/sessions' })));
  * ```
+ *
+ * Each call rejects with the file system's error, with a `LockError` (`ELOCKED`) where another process holds the session's
+ * lock for too long, and with a `TimeoutError` (`ETIMEDOUT`) where the deadline of the call has passed.
  */
 export class FsStore implements Store {
   readonly expire: number;
   readonly secure: boolean;
   readonly domain: string | undefined;
   readonly capabilities: Capabilities = { seals: false, merges: true, revokes: true };
-  readonly owners: OwnerIndex;
+  readonly index: SessionIndex;
   readonly #sessions: RecordFiles;
   readonly #sweep: Sweep;
 
   /**
-   * Touches no file: a process starts also while the disk is out of order.
+   * Touches no file, so that an app starts while the disk is out of order.
    * @throws OptionError
    */
   constructor(options: FsStoreOptions = {}) {
     const own = ['directory', 'filenameTemplate', 'fsync', 'sweepInterval'];
-    ({
-      expire: this.expire,
-      secure: this.secure,
-      domain: this.domain,
-    } = checkStoreOptions('FsStore', options, own));
+    ({ expire: this.expire, secure: this.secure, domain: this.domain } = checkStoreOptions('FsStore', options, own));
     const { directory = './sessions', filenameTemplate = 'weppy_%s.sess' } = options;
     const { fsync = true, sweepInterval = 300 } = options;
     checkOption('directory', directory, isPath, 'the path of a folder, not empty and without NUL');
-    checkOption(
-      'filenameTemplate',
-      filenameTemplate,
-      isTemplate,
-      'a file name with one %s, at most 100 letters, digits, "_", "." and "-", ' +
-        'not beginning with a dot and not ending in a dot, .lock, .owner or .tmp',
-    );
+    checkOption('filenameTemplate', filenameTemplate, isTemplate, TEMPLATE);
     checkOption('fsync', fsync, (value) => typeof value === 'boolean', 'true or false');
-    checkOption(
-      'sweepInterval',
-      sweepInterval,
-      isInterval,
-      'a number of seconds over 0, at most 1,000,000, or false',
-    );
+    checkOption('sweepInterval', sweepInterval, isInterval, 'seconds over 0, at most 1,000,000, or false');
 
     const [prefix, suffix] = filenameTemplate.split('%s') as [string, string];
     const files = { directory: resolve(directory), prefix, suffix, flush: fsync, locks: new Locks() };
-    const owners = new RecordFiles({ ...files, suffix: `${suffix}.owner` });
+    const groups = new RecordFiles({ ...files, suffix: `${suffix}.index`, keepDamaged: true });
     this.#sessions = new RecordFiles(files);
-    this.owners = new Owners(owners);
+    this.index = new GroupIndex(groups);
     this.#sweep = new Sweep({
       ...files,
-      kinds: [this.#sessions, owners],
+      kinds: [this.#sessions, groups],
       expire: this.expire,
       interval: sweepInterval,
     });
   }
 
-  /** @throws the file system's error where it can't tell whether there is a session */
-  load(key: string): Promise<SessionRecord | None> {
-    return this.#sessions.read(key);
+  load(key: string, call: Call): Promise<SessionRecord | Absent> {
+    return this.#sessions.read(key, call);
   }
 
-  /** @throws TypeError for a key that is no address; the file system's error, or a LockError */
+  /** @throws TypeError for a key that is no address */
   create(key: string, record: SessionRecord, call: Call): Promise<Created> {
     const own = { ...record, entries: new Map(record.entries) };
     return this.#sessions.change(key, call, async (file) => {
-      if (file.record) return { outcome: 'exists' };
+      if (typeof file.found === 'object') return { outcome: 'exists' };
       await file.write(own);
       return { outcome: 'created' };
     });
   }
 
-  /** @throws the file system's error, or a LockError */
   update(key: string, changes: Changes, call: Call): Promise<Updated> {
     return this.#sessions.change(key, call, async (file) => {
-      if (!file.record) return { outcome: 'gone' };
-      const conflict = findConflict(file.record, changes);
+      if (!isRecord(file.found)) return { outcome: 'gone' };
+      const conflict = findConflict(file.found, changes);
       if (conflict) return conflict;
-      await file.write(applyChanges(file.record, changes));
-      return { outcome: 'updated' };
+      const changed = applyChanges(file.found, changes);
+      await file.write(changed);
+      return { outcome: 'updated', revision: changed.revision };
     });
   }
 
-  /** @throws the file system's error, or a LockError */
-  destroy(key: string, call: Call): Promise<SessionRecord | undefined> {
+  destroy(key: string, call: DestroyCall): Promise<Destroyed> {
+    const { replaced, revision } = call;
     return this.#sessions.change(key, call, async (file) => {
-      if (file.record) await file.remove();
-      return file.record;
+      const record = file.found;
+      if (!isRecord(record)) return noneToDestroy(record);
+      if (revision !== undefined && revision !== record.revision) return { outcome: 'changed', record };
+      await (replaced ? file.write(replaced) : file.remove());
+      return { outcome: 'destroyed', record };
     });
+  }
+
+  /** Reads the folder as the batches are taken. */
+  scan(call: () => Call): AsyncIterable<readonly string[]> {
+    return this.#sessions.scan(call);
   }
 
   /**
-   * Removes what has expired and what killed processes left behind, and answers how many files that were. The store
-   * does so by itself every `sweepInterval` seconds; with `sweepInterval: false` it is for a job of yours to call.
-   * While one is at work, it is the one that is answered.
-   * @throws the first error that it met, after it has done what it could
+   * Removes expired sessions and what killed processes left behind; returns how many files it removed. The store calls
+   * it every `sweepInterval` seconds; with `sweepInterval: false`, call it from a job of your own. While a sweep is in
+   * progress, further calls return that one.
+   * @throws the first error that it met, after it has removed what it could
    */
   sweep(): Promise<number> {
     return this.#sweep.run();
@@ -159,16 +159,20 @@ export class FsStore implements Store {
   }
 }
 
+const TEMPLATE: string =
+  'a file name with one %s, at most 100 letters, digits, "_", "." and "-", ' +
+  'not beginning with a dot and not ending in a dot, .lock, .index or .tmp';
+
 function isPath(value: unknown): boolean {
   return typeof value === 'string' && value !== '' && !value.includes('\0');
 }
 
-/** Room for the address and the longest ending within a file name's 255 bytes, and no names but our own. */
+/** Leaves room for the address and the longest ending within a file name's 255 bytes. */
 function isTemplate(value: unknown): boolean {
   return (
     typeof value === 'string' &&
     value.length <= 100 &&
-    /^(?!\.)[\w.-]*%s[\w.-]*(?<!\.|\.lock|\.owner|\.tmp)$/i.test(value)
+    /^(?!\.)[\w.-]*%s[\w.-]*(?<!\.|\.lock|\.index|\.tmp)$/i.test(value)
   );
 }
 

@@ -1,228 +1,179 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
-import { lstat, readFile, readlink, symlink, unlink } from 'node:fs/promises';
-import { hostname } from 'node:os';
-import { basename } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { readlinkSync, unlinkSync } from 'node:fs';
+import { lstat, readlink, symlink } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { codeOf } from './atomic-file.js';
+import { assertInTime, codeOf, LockError, unlessMissing } from './errors.js';
+import { hasEnded, PROCESS } from './identity.js';
+import { Queues } from './queues.js';
 
 /*
- * A lock is a symbolic link, `<file>.lock`, that leads nowhere: one system call makes it, or fails because it is
- * there, and makes it together with what it says, its identity: whose it is, and a number that never comes twice.
+ * A lock is a symbolic link, `<file>.lock`, whose target is the lock's identity and leads nowhere. One system call
+ * makes the link together with its text, or fails because there is one.
  *
- * The lock of a process that was killed has to be broken. Two that find it so must not break each other's next lock,
- * so whoever removes a link that isn't surely his own first makes a second link, the ticket `<file>.lock.<identity>`.
- * Who has made the ticket, and then still finds that identity in the link, is the only one who may remove it.
- * A ticket of a process that was killed is broken in the same way.
+ * The lock of a killed process has to be broken. To remove someone else's lock, first create a claim link,
+ * `<file>.lock.<identity>`, so that two processes can't break each other's new lock: only the process that made the
+ * claim, and then still finds that identity in the lock, may remove it. A killed process's claim is broken the same way.
+ *
+ * File calls wait in Node's thread pool, perhaps for seconds. So the check whether a lock is still held, and the step that
+ * depends on the answer, are synchronous: nothing comes between them.
  */
 
-/** Milliseconds after which a lock may be broken although its holder seems alive: twice the core's default `timeout`. */
+/** Milliseconds after which a lock may be broken even if its process runs: twice the core's default `timeout`. */
 const LEASE = 10_000;
 
-/** An identity: host, process, when that process started, which store of it, which lock of that. */
-export const IDENTITY: string = String.raw`[\w-]+\.\d+\.\d*\.[\w-]+\.\w+`;
+/** Milliseconds for which a process trusts a lock of its own. The rest of the lease is for a pause before the step. */
+const HOLD: number = LEASE / 2;
 
-/** A lock that could not be had in time, or that was held for too long. */
-export class LockError extends Error {
-  readonly code: string = 'ELOCKED';
-  override readonly name: string = 'LockError';
-}
+/** How file systems without symbolic links, and Node's permission model, refuse to make one. */
+const NO_LINKS: RegExp = /^(EPERM|ENOTSUP|EOPNOTSUPP|ENOSYS|ERR_ACCESS_DENIED)$/;
 
 /** The locks that one store takes. */
 export class Locks {
-  readonly #host: string = identifyHost();
-  readonly #owner: string =
-    `${this.#host}.${process.pid}.${parseStart(ifReadable(readFileSync, '/proc/self/stat'))}`;
   readonly #store: string = randomBytes(6).toString('base64url');
   #count = 0;
-  /** The end of each file's queue: of one process, one request at a time contends with the other processes. */
-  readonly #queues: Map<string, Promise<unknown>> = new Map();
+  /** Of one process, only one request at a time competes with other processes for a file. */
+  readonly #queues: Queues = new Queues();
 
   /**
-   * Does `work` while nobody else, in this process or another, holds this file's lock.
-   * @throws LockError where the lock can't be had by `deadline`, in `performance.now()` milliseconds
+   * Runs `work` while no other call, in this process or another, holds this file's lock.
+   * @throws LockError where the lock isn't free by `deadline`; TimeoutError where the deadline passed before that
    */
-  async hold<T>(file: string, deadline: number, work: (lock: Lock) => Promise<T>): Promise<T> {
-    const turn = this.#holdAfter(this.#queues.get(file), file, deadline, work);
-    const end = turn.catch(() => {});
-    this.#queues.set(file, end);
-    try {
-      return await turn;
-    } finally {
-      if (this.#queues.get(file) === end) this.#queues.delete(file);
-    }
-  }
-
-  async #holdAfter<T>(
-    before: Promise<unknown> | undefined,
-    file: string,
-    deadline: number,
-    work: (lock: Lock) => Promise<T>,
-  ): Promise<T> {
-    if (before) {
-      await before;
-      checkTime(file, deadline);
-    }
-    const lock = await this.#acquire(file, deadline);
-    try {
-      return await work(lock);
-    } finally {
-      // What is done is done, and what went wrong is known already: a lock that stays is broken in its time.
-      await lock.release().catch(() => {});
-    }
+  hold<T>(file: string, deadline: number, work: (lock: Lock) => Promise<T>): Promise<T> {
+    return this.#queues.run(file, async () => {
+      const lock = await this.#acquire(file, deadline);
+      try {
+        return await work(lock);
+      } finally {
+        // The work is done, or failed with an error of its own: a lock that stays is broken in time.
+        await lock.renew().catch(() => {});
+        lock.release();
+      }
+    });
   }
 
   async #acquire(file: string, deadline: number): Promise<Lock> {
     const path = `${file}.lock`;
-    const identity = this.#newIdentity();
+    assertInTime(deadline);
     for (;;) {
-      const lock = new Lock(identity, path, () => this.#seize(path, path, identity)); // its time runs from here
-      if (await makeLink(path, identity)) return lock;
-      if (await this.breakAbandoned(path, path)) continue;
-      checkTime(file, deadline);
-      await delay(1 + 9 * Math.random());
+      const lock = await this.#make(path, deadline);
+      if (lock) return lock;
+      const wasBroken = await this.breakAbandoned(path, path);
+      if (performance.now() >= deadline)
+        throw new LockError(`${basename(file)} is locked by another process and did not become free in time`);
+      if (!wasBroken) await delay(1 + 9 * Math.random());
     }
   }
 
-  /** Removes a link, `lock` itself or a ticket to it, if it is abandoned. Answers whether something was removed. */
+  /** Removes a link, `lock` itself or a claim to it, if it is abandoned. Returns whether it removed something. */
   async breakAbandoned(link: string, lock: string): Promise<boolean> {
-    const identity = await readLink(link);
-    if (identity === undefined || !(await this.isAbandoned(link, identity))) return false;
-    const ticket = ticketTo(lock, identity);
-    if (!(await this.#seize(link, lock, identity))) return this.breakAbandoned(ticket, lock);
-    await removeLink(link).finally(() => removeLink(ticket));
+    const target = await readlink(link).catch(unlessMissing);
+    if (target === undefined) return false;
+    const identity = basename(target); // Windows makes it a full path
+    if (!(await this.isAbandoned(link, identity))) return false;
+    const claim = await this.#claimBreak(link, lock, identity);
+    if (!claim) return this.breakAbandoned(`${lock}.${identity}`, lock);
+    try {
+      unlinkSync(link);
+    } finally {
+      claim.release();
+    }
     return true;
   }
 
-  /** Whether what was made under this identity has no living process behind it, or had its time. */
+  /** A claim to a link; `undefined` where there is one already, or the link isn't the same any more. */
+  async #claimBreak(link: string, lock: string, identity: string): Promise<Lock | undefined> {
+    const claim = await this.#make(`${lock}.${identity}`, Number.POSITIVE_INFINITY);
+    if (!claim || (claim.isHeld && linksTo(link, identity))) return claim;
+    claim.release();
+    return undefined;
+  }
+
+  /** Whether the process that made this link or file has ended, or had its time. */
   async isAbandoned(path: string, identity: string): Promise<boolean> {
-    const [host, pid, start] = identity.split('.');
-    if (host === this.#host && !(await isAlive(Number(pid), start))) return true;
+    if (await hasEnded(identity)) return true;
     const made = await lstat(path).catch(unlessMissing);
-    return made !== undefined && Date.now() - made.mtimeMs > LEASE;
+    // A time in the future isn't this clock's: it was set back since, or another boot's was wrong.
+    return made !== undefined && Math.abs(Date.now() - made.mtimeMs) > LEASE;
   }
 
-  /** Makes the ticket, and keeps it where the link still has that identity. */
-  async #seize(link: string, lock: string, identity: string): Promise<boolean> {
-    const ticket = ticketTo(lock, identity);
-    if (!(await makeLink(ticket, this.#newIdentity()))) return false;
-    if ((await readLink(link)) === identity) return true;
-    await removeLink(ticket);
-    return false;
-  }
-
-  #newIdentity(): string {
-    return `${this.#owner}.${this.#store}.${(this.#count++).toString(36)}`;
+  /** Makes a link with an identity that is never used again; `undefined` where there is a link already. */
+  async #make(path: string, deadline: number): Promise<Lock | undefined> {
+    const identity = `${PROCESS}.${this.#store}.${(this.#count++).toString(36)}`;
+    // Its time runs from here, before the call is queued.
+    const lock = new Lock(identity, path, deadline, () => this.#claimBreak(path, path, identity));
+    try {
+      await symlink(identity, path, 'junction'); // the kind of link that every user of Windows may make
+      return lock;
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return undefined;
+      throw explain(error, dirname(path));
+    }
   }
 }
 
-/** A lock that is held. */
+/** A link that this process made. */
 export class Lock {
-  /** Never comes twice, and names its process. */
+  /** Never used twice; names the process. */
   readonly identity: string;
   readonly #path: string;
-  readonly #seize: () => Promise<boolean>;
-  /** When its lease began; once it is seized, that of the ticket. */
-  #wall: number = Date.now();
-  #monotonic: number = performance.now();
-  #seized = false;
+  readonly #deadline: number;
+  readonly #claimBreak: () => Promise<Lock | undefined>;
+  readonly #wall: number = Date.now();
+  readonly #monotonic: number = performance.now();
+  #claim: Lock | undefined;
 
-  constructor(identity: string, path: string, seize: () => Promise<boolean>) {
+  constructor(identity: string, path: string, deadline: number, claimBreak: () => Promise<Lock | undefined>) {
     this.identity = identity;
     this.#path = path;
-    this.#seize = seize;
+    this.#deadline = deadline;
+    this.#claimBreak = claimBreak;
+  }
+
+  /** Claims a lock that may be broken by now, so that no other process can break it. Costs nothing in the usual case. */
+  async renew(): Promise<void> {
+    if (!this.isHeld) this.#claim ??= await this.#claimBreak();
   }
 
   /**
-   * Makes sure that the lock is still held, right before the step that it protects. Costs nothing in the usual case.
-   * @throws LockError where somebody else may have it, because this process stood still for too long
+   * Call it right before a synchronous step that the lock protects.
+   * @throws LockError where another process may have broken the lock; TimeoutError where no caller waits any more
    */
-  async confirm(): Promise<void> {
-    if (!this.#mayHaveLapsed()) return;
-    const [wall, monotonic] = [Date.now(), performance.now()];
-    if (this.#seized || !(await this.#seize()))
-      throw new LockError(`The lock ${basename(this.#path)} was held for too long and is lost`);
-    [this.#seized, this.#wall, this.#monotonic] = [true, wall, monotonic];
-  }
-
-  async release(): Promise<void> {
-    await this.confirm();
-    await removeLink(this.#path);
-    if (this.#seized) await removeLink(ticketTo(this.#path, this.identity));
+  assertHeld(): void {
+    if (!this.isHeld) throw new LockError(`Lock ${basename(this.#path)} expired while held`);
+    assertInTime(this.#deadline);
   }
 
   /** By either clock: the one stands still while the machine sleeps, the other can be set. */
-  #mayHaveLapsed(): boolean {
-    const elapsed = Math.max(performance.now() - this.#monotonic, Math.abs(Date.now() - this.#wall));
-    return elapsed > LEASE / 2;
+  get isHeld(): boolean {
+    if (this.#claim) return this.#claim.isHeld;
+    return Math.max(performance.now() - this.#monotonic, Math.abs(Date.now() - this.#wall)) < HOLD;
+  }
+
+  /** Removes the link, unless another process may have its place by now. */
+  release(): void {
+    if (!this.isHeld) return;
+    try {
+      unlinkSync(this.#path);
+    } catch {}
+    this.#claim?.release();
   }
 }
 
-function checkTime(file: string, deadline: number): void {
-  if (performance.now() >= deadline)
-    throw new LockError(`The lock of ${basename(file)} is held by somebody else and wasn't free in time`);
-}
-
-function ticketTo(lock: string, identity: string): string {
-  return `${lock}.${identity}`;
-}
-
-/** Answers whether it was made: `false` where there is one already. */
-async function makeLink(path: string, identity: string): Promise<boolean> {
+function linksTo(path: string, identity: string): boolean {
   try {
-    await symlink(identity, path, 'junction'); // the kind of link that Windows lets everybody make
-    return true;
+    return basename(readlinkSync(path)) === identity;
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
-    throw error;
+    return unlessMissing(error) ?? false;
   }
 }
 
-async function readLink(path: string): Promise<string | undefined> {
-  const target = await readlink(path).catch(unlessMissing);
-  return target === undefined ? undefined : basename(target); // Windows makes it a full path
-}
-
-async function removeLink(path: string): Promise<void> {
-  await unlink(path).catch(unlessMissing);
-}
-
-function unlessMissing(error: unknown): undefined {
-  if (codeOf(error) !== 'ENOENT') throw error;
-}
-
-/**
- * What tells apart whose process ids mean the same: another machine's, another container's and an earlier boot's
- * don't. Where that can't be told, only the lease counts.
- */
-function identifyHost(): string {
-  const host = createHash('sha256').update(hostname());
-  host.update(ifReadable(readFileSync, '/proc/sys/kernel/random/boot_id'));
-  for (const namespace of ['pid', 'time'])
-    host.update(ifReadable(readlinkSync, `/proc/self/ns/${namespace}`));
-  return host.digest('base64url').slice(0, 11);
-}
-
-async function isAlive(pid: number, start: string | undefined): Promise<boolean> {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if (codeOf(error) === 'ESRCH') return false; // any other: it is there, and somebody else's
-  }
-  const startNow = parseStart(await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ''));
-  return startNow === '' || startNow === start;
-}
-
-/** When a process started, in ticks since boot, so that a process id that was given again is told apart. */
-function parseStart(stat: string): string {
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''; // its name, in brackets, may hold anything
-}
-
-/** What Linux has, and others don't. */
-function ifReadable(read: (path: string, encoding: 'utf8') => string, path: string): string {
-  try {
-    return read(path, 'utf8');
-  } catch {
-    return '';
-  }
+/** Says what to do where a folder takes no symbolic links at all. */
+function explain(error: unknown, folder: string): unknown {
+  const code = codeOf(error) ?? '';
+  if (!NO_LINKS.test(code)) return error;
+  const message =
+    `Can't lock sessions in ${folder} (${code}): locks are symbolic links. Choose a directory on a file system that ` +
+    "supports them; under Node's --permission, grant --allow-fs-read=* and --allow-fs-write=* and set fsync: false";
+  return Object.assign(new Error(message, { cause: error }), { code });
 }

@@ -1,92 +1,144 @@
 import { join } from 'node:path';
-import { type Call, type None, packRecord, type SessionRecord, unpackRecord } from 'koa-wsession';
-import { codeOf, makeFolder, readText, removeFile, replaceFile } from './atomic-file.js';
+import {
+  type Absent,
+  type Call,
+  isRecord,
+  packRecord,
+  type Replacement,
+  type SessionRecord,
+  unpackRecord,
+} from 'koa-wsession/store';
+import { readText, removeFile, replaceFile } from './atomic-file.js';
+import { assertInTime, codeOf } from './errors.js';
+import { makeFolder, readFolder } from './folder.js';
+import { IDENTITY } from './identity.js';
 import type { Locks } from './lock.js';
 
-/** A file that nobody else changes meanwhile, and what can be done with it. */
+/** A mark's permissions tell the sweep, which doesn't read the file, that it is short-lived. */
+export const MARK_MODE = 0o400;
+
+/** Milliseconds for which a sweep waits for a lock. */
+const SWEEP_WAIT = 1000;
+
+/** How many addresses a scan returns at a time. */
+const SCAN_BATCH = 256;
+
+/**
+ * Some file systems (tmpfs, Btrfs) list a file that is replaced in the meantime under neither its old nor its new entry. A
+ * scan reads the folder again for those.
+ */
+const SCANS = 3;
+
+/** A file that no other call changes meanwhile, and what can be done with it. */
 export interface HeldFile {
-  /** What it holds now; `undefined` for whatever counts as no record. */
-  readonly record: SessionRecord | undefined;
-  write(record: SessionRecord): Promise<void>;
+  /** What it holds now. */
+  readonly found: SessionRecord | Absent;
+  write(content: SessionRecord | Replacement): Promise<void>;
   remove(): Promise<void>;
 }
 
 export interface RecordFilesOptions {
   readonly directory: string;
-  /** What stands before and after the address in a file's name: letters, digits, `_`, `-` and dots. */
+  /** The part before and after the address in a file's name: letters, digits, `_`, `-` and dots. */
   readonly prefix: string;
   readonly suffix: string;
   /** Whether to wait until the disk has what is written. */
   readonly flush: boolean;
   readonly locks: Locks;
+  /** Whether the sweep leaves damaged files, since their loss would have to be noticed. */
+  readonly keepDamaged?: boolean;
 }
 
-/** Files of one kind in one folder, each with the record of the address that is in its name. */
+/** Files of one kind in one folder, each with the record or the mark of the address in its name. */
 export class RecordFiles {
-  /** A regular expression for their names, with the address as its group. */
-  readonly pattern: string;
+  /** The names of the files, of their locks and claims, and of temporary files: file, address, `.lock`, identity. */
+  readonly names: RegExp;
   readonly #options: RecordFilesOptions;
 
   constructor(options: RecordFilesOptions) {
     const [before, after] = [options.prefix, options.suffix].map((text) => text.replaceAll('.', '\\.'));
-    this.pattern = `${before}([\\w-]{43})${after}`;
+    const leftover = `(\\.lock)(?:\\.${IDENTITY})?|\\.(${IDENTITY})\\.tmp`;
+    this.names = new RegExp(`^(${before}([\\w-]{43})${after})(?:${leftover})?$`);
     this.#options = options;
   }
 
   /** Takes no lock: a file is only ever replaced as a whole. */
-  async read(address: string): Promise<SessionRecord | None> {
+  async read(address: string, { deadline }: Pick<Call, 'deadline'>): Promise<SessionRecord | Absent> {
+    assertInTime(deadline);
     if (!isAddress(address)) return undefined;
-    const text = await readText(this.#pathOf(address));
+    const text = await readText(this.pathOf(address));
     if (text === undefined) return undefined;
     const record = unpackRecord(address, text);
-    if (!record) return 'corrupt';
-    return Date.now() < record.expiresAt ? record : 'expired';
+    if (record) return Date.now() < record.expiresAt ? record : 'expired';
+    const mark = unpackMark(address, text);
+    if (mark) return Date.now() < mark.until ? mark : undefined;
+    return 'corrupt';
   }
 
   /**
-   * One step from what a file holds to what it is to hold, that nobody else, in any process, is in at the same time.
-   * Under a key that is no address there never is a record, and there can't be one.
-   * @throws LockError where others are at it until the deadline; TypeError for a write under what is no address
+   * One step from what a file holds to what it will hold, exclusive across processes. A key that is no address has no
+   * record, and can't get one.
+   * @throws LockError where the lock isn't free in time or was held for too long; TimeoutError where the deadline passed;
+   * TypeError for a write under a key that is no address
    */
   async change<T>(address: string, { deadline }: Call, step: (file: HeldFile) => Promise<T>): Promise<T> {
-    if (!isAddress(address)) return step(NOWHERE);
+    if (!isAddress(address)) return step({ found: undefined, write: refuse, async remove() {} });
     const { directory, flush, locks } = this.#options;
-    const path = this.#pathOf(address);
+    const path = this.pathOf(address);
     const attempt = (): Promise<T> =>
-      locks.hold(path, deadline, async (lock) => {
-        const found = await this.read(address);
-        return step({
-          record: typeof found === 'object' ? found : undefined,
-          write(record) {
+      locks.hold(path, deadline, async (lock) =>
+        step({
+          found: await this.read(address, { deadline }),
+          write(content) {
+            assertInTime(deadline);
             const temporary = `${path}.${lock.identity}.tmp`;
-            return replaceFile(path, packRecord(address, record), { temporary, guard: lock, flush });
+            const change = { temporary, guard: lock, flush };
+            return isRecord(content)
+              ? replaceFile(path, packRecord(address, content), { ...change, mode: 0o600 })
+              : replaceFile(path, packMark(address, content), { ...change, mode: MARK_MODE });
           },
           remove: () => removeFile(path, { guard: lock, flush }),
-        });
-      });
+        }),
+      );
     try {
       return await attempt();
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
-      // The folder isn't there yet, or not any more.
+      // The folder doesn't exist yet, or was deleted.
+      assertInTime(deadline);
       await makeFolder(directory, flush);
       return attempt();
     }
   }
 
-  /** Removes a file that holds no record any more, unless somebody is writing it. Answers whether it did. */
+  /** Removes a file that holds nothing live, unless it is being written. Returns whether it removed it. */
   async discard(address: string): Promise<boolean> {
-    const path = this.#pathOf(address);
-    const isLive = async (): Promise<boolean> => typeof (await this.read(address)) === 'object';
-    if (await isLive()) return false;
-    return this.#options.locks.hold(path, performance.now(), async (lock) => {
-      if (await isLive()) return false;
+    const { keepDamaged, locks } = this.#options;
+    const path = this.pathOf(address);
+    const deadline = performance.now() + SWEEP_WAIT;
+    const isNeeded = async (): Promise<boolean> => {
+      const found = await this.read(address, { deadline });
+      return typeof found === 'object' || (found === 'corrupt' && keepDamaged === true);
+    };
+    if (await isNeeded()) return false;
+    return locks.hold(path, deadline, async (lock) => {
+      if (await isNeeded()) return false;
       await removeFile(path, { guard: lock, flush: false });
       return true;
     });
   }
 
-  #pathOf(address: string): string {
+  /** The addresses of the files in the folder, in batches; some of them more than once, and of locks without a file. */
+  async *scan(call: () => Call): AsyncGenerator<string[], void> {
+    for (let i = 0; i < SCANS; i++) {
+      for await (const names of readFolder(this.#options.directory, SCAN_BATCH)) {
+        assertInTime(call().deadline);
+        yield names.flatMap((name) => this.names.exec(name)?.[2] ?? []);
+      }
+    }
+  }
+
+  pathOf(address: string): string {
     const { directory, prefix, suffix } = this.#options;
     return join(directory, prefix + address + suffix);
   }
@@ -97,10 +149,23 @@ function isAddress(key: string): boolean {
   return /^[\w-]{43}$/.test(key);
 }
 
-const NOWHERE: HeldFile = {
-  record: undefined,
-  async write() {
-    throw new TypeError('A record is stored under an address, and under no other key.');
-  },
-  async remove() {},
-};
+async function refuse(): Promise<void> {
+  throw new TypeError('A session is stored under an address: 43 characters of base64url');
+}
+
+/**
+ * The mark of a replaced session as the text of its file. No record begins like that.
+ *
+ *     replaced,<until>,<length of by>\n<address><by>
+ */
+function packMark(address: string, { by, until }: Replacement): string {
+  return `replaced,${until},${by.length}\n${address}${by}`;
+}
+
+/** The mark that `packMark` packed for this address; `undefined` for anything else, however damaged. */
+function unpackMark(address: string, text: string): Replacement | undefined {
+  const [head, until] = /^replaced,([\d.]+),\d+\n/.exec(text) ?? [];
+  if (!head) return undefined;
+  const mark = { by: text.slice(head.length + address.length), until: Number(until) };
+  return packMark(address, mark) === text ? mark : undefined;
+}

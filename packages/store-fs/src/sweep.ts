@@ -1,8 +1,8 @@
-import { lstat, opendir, unlink } from 'node:fs/promises';
+import { lstat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf } from './atomic-file.js';
-import { IDENTITY, LockError, type Locks } from './lock.js';
-import type { RecordFiles } from './record-files.js';
+import { codeOf, LockError, TimeoutError } from './errors.js';
+import { readFolder } from './folder.js';
+import { MARK_MODE, type RecordFiles, type RecordFilesOptions } from './record-files.js';
 
 /** Milliseconds for which a file is left alone in any case: one that is being copied here isn't complete yet. */
 const MIN_AGE = 5 * 60_000;
@@ -10,26 +10,25 @@ const MIN_AGE = 5 * 60_000;
 /** How many files are looked at in one go: so few that no request has to queue behind them for long. */
 const BATCH = 16;
 
-export interface SweepOptions {
-  readonly directory: string;
+/** The parts of a name, see {@link RecordFiles.names}. */
+type Match = [name: string, file: string, address: string, lock?: string, maker?: string];
+
+export interface SweepOptions extends Pick<RecordFilesOptions, 'directory' | 'locks'> {
   readonly kinds: readonly RecordFiles[];
   /** Seconds that a session usually lives after its last change. */
   readonly expire: number;
   /** Seconds between two sweeps. */
   readonly interval: number | false;
-  readonly locks: Locks;
 }
 
 /**
  * Removes abandoned files, at intervals and on demand. Any number of processes may sweep the same folder.
  *
- * Only a file's content says whether the session is over, but one that was written less than `expire` ago isn't worth
+ * Only a file's content says whether the session has expired, but one that was written less than `expire` ago isn't worth
  * reading, so a folder full of live sessions costs one `lstat` a file.
  */
 export class Sweep {
   readonly #options: SweepOptions;
-  readonly #kinds: ReadonlyArray<{ readonly files: RecordFiles; readonly names: RegExp }>;
-  readonly #minAge: number;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<number> | undefined;
   #stopped = false;
@@ -37,16 +36,10 @@ export class Sweep {
 
   constructor(options: SweepOptions) {
     this.#options = options;
-    // What isn't named exactly like one of our files is somebody else's.
-    this.#kinds = options.kinds.map((files) => {
-      const leftover = `(\\.lock)(?:\\.${IDENTITY})?|\\.(${IDENTITY})\\.tmp`;
-      return { files, names: new RegExp(`^(${files.pattern})(?:${leftover})?$`) };
-    });
-    this.#minAge = Math.max(options.expire * 1000, MIN_AGE);
     this.#schedule();
   }
 
-  /** One sweep, or the one that is at work already. Answers how many files it removed. */
+  /** One sweep, or the one in progress. Returns how many files it removed. */
   run(): Promise<number> {
     this.#running ??= this.#sweep().finally(() => {
       this.#running = undefined;
@@ -54,7 +47,7 @@ export class Sweep {
     return this.#running;
   }
 
-  /** Ends the sweep at work, and there will be no other. */
+  /** Ends the sweep in progress, and all later ones. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
@@ -65,21 +58,18 @@ export class Sweep {
   #schedule(): void {
     const { interval } = this.#options;
     if (interval === false || this.#stopped) return;
-    this.#timer = setTimeout(() => void this.#runAndGoOn(), interval * 1000 * (0.8 + 0.4 * Math.random()));
-    this.#timer.unref();
-  }
-
-  async #runAndGoOn(): Promise<void> {
-    await this.run().catch((error) => this.#warn(error));
-    this.#schedule();
+    const milliseconds = interval * 1000 * (0.8 + 0.4 * Math.random());
+    this.#timer = setTimeout(async () => {
+      await this.run().catch((error) => this.#warn(error));
+      this.#schedule();
+    }, milliseconds).unref();
   }
 
   /** Once, since it would be the same every time. */
-  #warn(error: unknown): void {
+  #warn(error: Error): void {
     if (this.#warned) return;
     this.#warned = true;
-    const { message } = error as Error;
-    process.emitWarning(`Abandoned session files can't be removed: ${message}`, { code: 'WSESSION_SWEEP' });
+    process.emitWarning(`Can't remove abandoned session files: ${error.message}`, { code: 'WSESSION_SWEEP' });
   }
 
   async #sweep(): Promise<number> {
@@ -89,41 +79,29 @@ export class Sweep {
       try {
         if (await this.#removeIfAbandoned(name)) removed++;
       } catch (error) {
-        // A session in use isn't abandoned, a file that is gone needs no removing; and a file that can't be removed
-        // must not keep all the others.
-        if (!(error instanceof LockError) && codeOf(error) !== 'ENOENT') failure ??= { error };
+        // The session is in use, or the file is gone.
+        if (error instanceof LockError || error instanceof TimeoutError || codeOf(error) === 'ENOENT') return;
+        failure ??= { error }; // the other files are still to be removed
       }
     };
-
-    let batch: Array<Promise<void>> = [];
     try {
-      // Read on as it goes: a folder may hold millions.
-      for await (const { name } of await opendir(this.#options.directory, { bufferSize: 256 })) {
+      for await (const names of readFolder(this.#options.directory, BATCH)) {
         if (this.#stopped) break;
-        batch.push(look(name));
-        if (batch.length < BATCH) continue;
-        await Promise.all(batch);
-        batch = [];
+        await Promise.all(names.map(look));
       }
     } catch (error) {
-      if (codeOf(error) !== 'ENOENT') failure ??= { error };
+      failure ??= { error };
     }
-    await Promise.all(batch);
     if (failure) throw failure.error;
     return removed;
   }
 
   async #removeIfAbandoned(name: string): Promise<boolean> {
-    for (const { files, names } of this.#kinds) {
-      const match = names.exec(name);
-      if (match) return this.#removeOurs(files, match);
-    }
-    return false;
-  }
-
-  async #removeOurs(files: RecordFiles, match: RegExpExecArray): Promise<boolean> {
-    const [name, file, address, lock, maker] = match as unknown as [string, string, string, string?, string?];
-    const { directory, locks } = this.#options;
+    const { directory, expire, kinds, locks } = this.#options;
+    // Files that aren't named exactly like the store's own belong to others.
+    const files = kinds.find(({ names }) => names.test(name));
+    if (!files) return false;
+    const [, file, address, lock, maker] = files.names.exec(name) as unknown as Match;
     const path = join(directory, name);
     if (lock) return locks.breakAbandoned(path, join(directory, file + lock));
     if (maker) {
@@ -132,7 +110,8 @@ export class Sweep {
       return true;
     }
     const stats = await lstat(path);
-    if (!stats.isFile() || Date.now() - stats.mtimeMs < this.#minAge) return false;
-    return files.discard(address);
+    const minAge = (stats.mode & 0o777) === MARK_MODE ? MIN_AGE : Math.max(expire * 1000, MIN_AGE);
+    // A time in the future says nothing about the file's age.
+    return stats.isFile() && Math.abs(Date.now() - stats.mtimeMs) > minAge && files.discard(address);
   }
 }

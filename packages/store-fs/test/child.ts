@@ -1,11 +1,11 @@
 import fs, { closeSync, openSync } from 'node:fs';
 import fsp from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
-import type { Changes, SessionRecord } from 'koa-wsession';
+import type { Changes, SessionRecord } from 'koa-wsession/store';
 
 /* The program of an `Other`: a store in a process of its own, in which the file system can be made to fail. */
 
-/** By call: an error code, `hang` for never to answer, `count` to do nothing special; and how many succeed before. */
+/** By call: an error code, or `hang` for a call that never returns; and how many calls succeed before. */
 export type Faults = Record<string, { code: string; after?: number }>;
 
 export type Order = { id: number; task: keyof Task; args: unknown[] };
@@ -45,13 +45,11 @@ for (const name of ['open', 'read', 'write', 'fsync', 'close']) {
       if (todo === 'work') original(...args);
       else if (todo !== 'hang') process.nextTick(args.at(-1) as AnyFunction, todo);
     },
-    Object.fromEntries(
-      Object.getOwnPropertySymbols(original).map((key) => [key, Reflect.get(original, key)]),
-    ),
+    Object.fromEntries(Object.getOwnPropertySymbols(original).map((key) => [key, Reflect.get(original, key)])),
   );
   Object.assign(fs, { [name]: replaced });
 }
-for (const name of ['rename', 'unlink', 'symlink', 'readlink', 'lstat', 'mkdir']) {
+for (const name of ['unlink', 'symlink', 'readlink', 'lstat', 'mkdir']) {
   const original = (fsp as unknown as Record<string, AnyFunction>)[name] as AnyFunction;
   const replaced = async (...args: unknown[]) => {
     const todo = intercept(name);
@@ -61,6 +59,15 @@ for (const name of ['rename', 'unlink', 'symlink', 'readlink', 'lstat', 'mkdir']
   };
   Object.assign(fsp, { [name]: replaced });
 }
+for (const name of ['renameSync', 'unlinkSync', 'readlinkSync']) {
+  const original = (fs as unknown as Record<string, AnyFunction>)[name] as AnyFunction;
+  const replaced = (...args: unknown[]) => {
+    const todo = intercept(name);
+    if (todo !== 'work') throw todo;
+    return original(...args);
+  };
+  Object.assign(fs, { [name]: replaced });
+}
 syncBuiltinESMExports();
 
 const { FsStore } = await import('@koa-wsession/store-fs');
@@ -68,24 +75,25 @@ const { call, changesOf } = await import('./helpers.js');
 const store = new FsStore(JSON.parse(process.argv[2] as string));
 
 const tasks = {
-  load: (address: string) => store.load(address),
+  load: (address: string, milliseconds?: number) => store.load(address, call(milliseconds)),
   create: (address: string, record: SessionRecord) => store.create(address, record, call()),
   update: (address: string, changes: Changes, milliseconds?: number) =>
     store.update(address, changes, call(milliseconds)),
   destroy: (address: string) => store.destroy(address, call()),
   sweep: () => store.sweep(),
 
-  removeFromOwner: (owner: string, key: string) => store.owners.remove(owner, key, call()),
-  addToOwner: (owner: string, key: string, until: number) => store.owners.add(owner, key, until, call()),
+  removeFromIndex: (group: string, key: string) => store.index.remove(group, key, call()),
+  addToIndex: (group: string, key: string, until: number, limit?: number) =>
+    store.index.add(group, key, until, { ...call(), ...(limit !== undefined && { limit }) }),
 
   async break(next: Faults) {
     faults = next;
   },
 
   async calls() {
-    const answer = { ...calls };
+    const counts = { ...calls };
     for (const name of Object.keys(calls)) delete calls[name];
-    return answer;
+    return counts;
   },
 
   /** Many updates at once, each of a key of its own. */
@@ -93,15 +101,15 @@ const tasks = {
     await Promise.all(keys.map((key) => store.update(address, changesOf({ [key]: key }), call())));
   },
 
-  /** Many increments at once, each tried until nobody else was faster. */
+  /** Many increments at once, each tried again after a conflict. */
   async increment(address: string, key: string, times: number) {
     const increment = async () => {
       let value: string | undefined = '0';
       for (;;) {
-        const changes = changesOf({ [key]: String(Number(value) + 1) }, { key, value });
-        const answer = await store.update(address, changes, call());
-        if (answer.outcome !== 'conflict') return answer.outcome;
-        value = answer.actual;
+        const changes = changesOf({ [key]: String(Number(value) + 1) }, { [key]: value });
+        const updated = await store.update(address, changes, call());
+        if (updated.outcome !== 'conflict') return updated.outcome;
+        value = updated.actual.get(key);
       }
     };
     return Promise.all(Array.from({ length: times }, increment));

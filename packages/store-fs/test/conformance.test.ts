@@ -13,12 +13,12 @@ conformance(
     name: 'FsStore',
     create: (options) => new FsStore({ directory, ...options }),
     capabilities: { seals: false, merges: true, revokes: true },
-    corrupt: (key) => writeFile(join(directory, `weppy_${key}.sess`), '1,broken'),
-    async breakIt() {
+    corrupt: (key) => writeFile(join(directory, `weppy_${key}.sess`), '2,broken'),
+    async fail() {
       await rename(directory, `${directory}.away`);
       await writeFile(directory, 'no folder');
     },
-    async mendIt() {
+    async restore() {
       await rm(directory);
       await rename(`${directory}.away`, directory);
     },

@@ -36,7 +36,7 @@ describe('kill -9 in a storm of writes', () => {
       leftovers += folder.current.names.length - files.length;
 
       for (const [i, address] of addresses.entries()) {
-        const { n, filling } = contentOf(await store.load(address)) as { n: string; filling: string };
+        const { n, filling } = contentOf(await store.load(address, call())) as { n: string; filling: string };
         // The one after the last acknowledged may have been stored, and not been reported any more.
         expect(Number(n)).to.be.within(acknowledged[i] as number, (acknowledged[i] as number) + 1);
         if (n !== '0') expect(filling).to.equal(String.fromCharCode(97 + (Number(n) % 26)).repeat(bytes));

@@ -15,17 +15,8 @@ import {
 } from 'node:fs';
 import { createServer } from 'node:net';
 import { expect } from 'chai';
-import { packRecord } from 'koa-wsession';
-import {
-  call,
-  changesOf,
-  contentOf,
-  errorOf,
-  type Folder,
-  newAddress,
-  recordOf,
-  useFolder,
-} from './helpers.js';
+import { packRecord } from 'koa-wsession/store';
+import { call, changesOf, contentOf, errorOf, type Folder, newAddress, recordOf, useFolder } from './helpers.js';
 
 interface Damaged {
   readonly folder: Folder;
@@ -45,15 +36,18 @@ const write =
   (damaged) =>
     writeFileSync(damaged.path, change(damaged.good, damaged));
 
+const mark = (address: string, until: number | string = Date.now() + 60_000) =>
+  `replaced,${until},43\n${address}${newAddress()}`;
+
 const run = (command: string, ...args: string[]) => execFileSync(command, args, { stdio: 'ignore' });
 
 const kinds: Record<string, Damage> = {
   'is empty': write(() => ''),
-  'is one character': write(() => '1'),
+  'is one character': write(() => '2'),
   'is a line feed': write(() => '\n'),
   'ends in the header': write((good) => good.subarray(0, 9)),
   'ends with the header': write((good) => good.subarray(0, good.indexOf('\n') + 1)),
-  'ends in the owner': write((good) => good.subarray(0, good.indexOf('\n') + 20)),
+  'ends in the address': write((good) => good.subarray(0, good.indexOf('\n') + 20)),
   'ends in the middle': write((good) => good.subarray(0, good.length / 2)),
   'lacks the last byte': write((good) => good.subarray(0, -1)),
   'lacks the last byte of a character': write((good) => {
@@ -71,12 +65,18 @@ const kinds: Record<string, Damage> = {
   'has a byte order mark': write((good) => `\uFEFF${good}`),
   'has CRLF line ends': write((good) => good.toString().replace('\n', '\r\n')),
   'is JSON': write(() => '{"a":"1"}'),
-  'is of another version': write((good) => `2${good.subarray(1)}`),
+  'is of another version': write((good) => `1${good.subarray(1)}`),
   'has a length that is none': write((good) => good.toString().replace(',17,', ',-1,')),
   'has a length that is too large': write((good) => good.toString().replace(',17,', ',zzzzzzzzzzz,')),
-  'has an expiry that is none': write((good) => good.toString().replace(/^(1,\w+),\w+/, '$1,NaN')),
+  'has an expiry that is none': write((good) => good.toString().replace(/^(2,\w+,\w+),\w+/, '$1,NaN')),
   'lost its line feed': write((good) => good.toString().replace('\n', '')),
   "is another session's": write(() => packRecord(newAddress(), recordOf({ a: '1' }))),
+  "is another session's mark": write(() => mark(newAddress())),
+  'is a mark that lacks the last byte': write((_, { address }) => mark(address).slice(0, -1)),
+  'is a mark with a byte too many': write((_, { address }) => `${mark(address)}x`),
+  'is a mark without an address': write(() => `replaced,${Date.now() + 60_000},43\n${newAddress()}`),
+  'is a mark until no instant': write((_, { address }) => mark(address, '1.2.3')),
+  'is a mark that ends in the header': write((_, { address }) => mark(address).slice(0, 20)),
   'is huge': ({ path, good }) => {
     writeFileSync(path, good);
     truncateSync(path, 2 ** 33);
@@ -90,7 +90,7 @@ const kinds: Record<string, Damage> = {
   'is a link to nothing': ({ path }) => symlinkSync('nothing', path),
   'is a link to itself': ({ path }) => symlinkSync(path, path),
   'is a pipe': ({ path }) => run('mkfifo', path),
-  'is a pipe that somebody writes to': ({ path, cleanUp }) => {
+  'is a pipe with a writer': ({ path, cleanUp }) => {
     run('mkfifo', path);
     const writer = openSync(path, constants.O_RDWR);
     cleanUp.push(() => closeSync(writer));
@@ -134,9 +134,9 @@ describe('a session file that', () => {
       }
       try {
         const before = lstatSync(path);
-        expect(await store.load(address)).to.equal('corrupt');
+        expect(await store.load(address, call())).to.equal('corrupt');
         expect(await store.update(address, changesOf({ b: '2' }), call())).to.deep.equal({ outcome: 'gone' });
-        expect(await store.destroy(address, call())).to.equal(undefined);
+        expect(await store.destroy(address, call())).to.deep.equal({ outcome: 'none' });
         expect(lstatSync(path)).to.deep.include({
           ino: before.ino,
           size: before.size,
@@ -148,23 +148,31 @@ describe('a session file that', () => {
           expect((await errorOf(create)).code).to.match(/EISDIR|ENOTEMPTY|EEXIST|EPERM/);
         } else {
           expect(await create).to.deep.equal({ outcome: 'created' });
-          expect(contentOf(await store.load(address))).to.deep.equal({ c: '3' });
+          expect(contentOf(await store.load(address, call()))).to.deep.equal({ c: '3' });
           expect(lstatSync(path).isFile()).to.equal(true);
         }
         // What a link led to is as it was.
         if (existsSync(`${path}.secret`)) expect(readFileSync(`${path}.secret`)).to.deep.equal(good);
-        expect(folder.current.names.filter((name) => /lock|tmp/.test(name))).to.deep.equal([]);
+        expect(folder.current.names.filter((name) => /\.lock|\.tmp/.test(name))).to.deep.equal([]);
       } finally {
         for (const step of cleanUp) step();
       }
     });
   }
 
+  it('is as it should be: a mark', async () => {
+    const address = newAddress();
+    const store = folder.current.store({ fsync: false });
+    await store.create(newAddress(), recordOf(), call());
+    writeFileSync(folder.current.file(address), mark(address));
+    expect(await store.load(address, call())).to.have.keys('by', 'until');
+  });
+
   it('is as it should be: a session', async () => {
     const address = newAddress();
     const store = folder.current.store({ fsync: false });
     await store.create(newAddress(), recordOf(), call());
     writeFileSync(folder.current.file(address), packRecord(address, recordOf({ a: '€' })));
-    expect(contentOf(await store.load(address))).to.deep.equal({ a: '€' });
+    expect(contentOf(await store.load(address, call()))).to.deep.equal({ a: '€' });
   });
 });

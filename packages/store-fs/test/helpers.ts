@@ -1,14 +1,14 @@
 import { type ChildProcess, execFileSync, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import fs, { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import fsp from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { FsStore, type FsStoreOptions } from '@koa-wsession/store-fs';
-import type { Call, Changes, None, SessionRecord } from 'koa-wsession';
+import { type Absent, type Call, type Changes, type Destroyed, isRecord, type SessionRecord } from 'koa-wsession/store';
 import type { Answer, Faults, Order, Task } from './child.js';
 
 export const HOUR = 3_600_000;
@@ -23,16 +23,20 @@ export function call(milliseconds = 15_000): Call {
 
 export function recordOf(content: Record<string, string> = {}, lifetime = HOUR): SessionRecord {
   const now = Date.now();
-  return { entries: new Map(Object.entries(content)), createdAt: now, expiresAt: now + lifetime };
+  const entries = new Map(Object.entries(content));
+  return { entries, createdAt: now, updatedAt: now, expiresAt: now + lifetime, revision: 1 };
 }
 
-export function changesOf(set: Record<string, string>, expect?: Changes['expect']): Changes {
-  const changes = { set: new Map(Object.entries(set)), delete: [], expiresAt: Date.now() + HOUR };
-  return expect ? { ...changes, expect } : changes;
+export function changesOf(set: Record<string, string>, expect?: Record<string, string | undefined>): Changes {
+  const now = Date.now();
+  const changes = { set: new Map(Object.entries(set)), delete: [], updatedAt: now, expiresAt: now + HOUR };
+  return expect ? { ...changes, expect: new Map(Object.entries(expect)) } : changes;
 }
 
-export function contentOf(record: SessionRecord | None): Record<string, string> | undefined {
-  return typeof record === 'object' ? Object.fromEntries(record.entries) : undefined;
+/** The entries of what `load` or `destroy` returned. */
+export function contentOf(returned: SessionRecord | Absent | Destroyed): Record<string, string> | undefined {
+  const record = typeof returned === 'object' && 'record' in returned ? returned.record : returned;
+  return isRecord(record as SessionRecord | Absent) ? Object.fromEntries((record as SessionRecord).entries) : undefined;
 }
 
 /** The folder of a test, the stores on it, and other processes that have one. All gone after the test. */
@@ -191,10 +195,13 @@ export async function errorOf(promise: Promise<unknown>): Promise<NodeJS.ErrnoEx
 
 /** The calls of the file system as they really are. */
 export const real = { ...fsp };
+const { readlinkSync, renameSync, unlinkSync } = fs;
+export const realSync = { readlinkSync, renameSync, unlinkSync };
 
-type CallName = 'lstat' | 'mkdir' | 'opendir' | 'readlink' | 'rename' | 'symlink' | 'unlink';
+type CallName = 'lstat' | 'mkdir' | 'opendir' | 'readlink' | 'symlink' | 'unlink';
+type SyncCallName = 'readlinkSync' | 'renameSync' | 'unlinkSync';
 
-/** Has a call of the file system do something else in this process, until {@link restoreCalls}. */
+/** Replaces a call of the file system in this process, until {@link restoreCalls}. */
 export function replaceCall<K extends CallName>(
   name: K,
   fake: (...args: Parameters<(typeof fsp)[K]>) => Promise<unknown>,
@@ -203,8 +210,18 @@ export function replaceCall<K extends CallName>(
   syncBuiltinESMExports();
 }
 
+/** The same for a synchronous one. */
+export function replaceSyncCall<K extends SyncCallName>(
+  name: K,
+  fake: (...args: Parameters<(typeof fs)[K]>) => unknown,
+) {
+  Object.assign(fs, { [name]: fake });
+  syncBuiltinESMExports();
+}
+
 export function restoreCalls(): void {
   Object.assign(fsp, real);
+  Object.assign(fs, realSync);
   syncBuiltinESMExports();
 }
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { describeSessionRaces } from 'testkit/session-races';
 import { describeTwoProcesses } from 'testkit/two-processes';
 
 describe('FsStore', () => {
@@ -8,4 +9,5 @@ describe('FsStore', () => {
   after(() => rmSync(directory, { recursive: true }));
 
   describeTwoProcesses(new URL('./worker.js', import.meta.url), () => [directory]);
+  describeSessionRaces(new URL('./worker.js', import.meta.url), () => [directory]);
 });

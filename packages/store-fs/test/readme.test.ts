@@ -11,10 +11,11 @@ describe('the README', () => {
     const [address, record] = [newAddress(), recordOf({ name: '"Ada"' })];
     await store.create(address, record, call());
     const [line = ''] = readFileSync(folder.current.file(address), 'utf8').split('\n');
-    const [version, createdAt, expiresAt, ...lengths] = line
+    const [version, createdAt, updatedAt, expiresAt, revision, ...lengths] = line
       .split(',')
       .map((text) => Number.parseInt(text, 36));
-    expect([version, createdAt, expiresAt]).to.deep.equal([1, record.createdAt, record.expiresAt]);
+    expect([version, revision]).to.deep.equal([2, 1]);
+    expect({ ...record, createdAt, updatedAt, expiresAt }).to.deep.equal(record);
     expect(lengths).to.deep.equal([43, 4, 5]);
   });
 });
