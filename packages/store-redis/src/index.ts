@@ -1,4 +1,4 @@
-export type { RedisLike } from './client.js';
+export type { RedisLike } from './connection.js';
 export type { IoredisLike } from './ioredis.js';
-export type { NodeRedisArguments, NodeRedisLike } from './node-redis.js';
+export type { NodeRedisLike } from './node-redis.js';
 export { RedisStore, type RedisStoreOptions } from './redis-store.js';

@@ -1,78 +1,139 @@
-import type { Client } from './client.js';
-import type { Argument } from './ioredis.js';
+import {
+  type Argument,
+  type Client,
+  millisecondsUntil,
+  type Send,
+  type Tracking,
+  type TrackingListener,
+} from './client.js';
 
 /** A client of node-redis 5 or 6, for one server (`createClient(…)`) or Cluster (`createCluster(…)`). */
 export interface NodeRedisLike {
+  /** Whether `connect()` was called, and the client wasn't closed since. */
   readonly isOpen: boolean;
-  /** Of a client for one server. */
+  /** Whether a client for one server is connected. */
   readonly isReady?: boolean;
-  /** Of a Cluster, once it knows its nodes. */
+  /** The masters of a Cluster, once it knows them. */
   readonly masters?: readonly unknown[];
-  withCommandOptions(options: { abortSignal: AbortSignal; typeMapping: Record<never, never> }): {
-    evalSha(sha: string, options: NodeRedisArguments): Promise<unknown>;
-    eval(script: string, options: NodeRedisArguments): Promise<unknown>;
-  };
-  on(event: string, listener: () => void): unknown;
-  off(event: string, listener: () => void): unknown;
-}
-
-/** How node-redis takes a script's key and arguments. */
-export interface NodeRedisArguments {
-  keys: string[];
-  arguments: Array<string | Buffer>;
+  /** The option `keyPrefix` of version 6. */
+  readonly _keyPrefix?: string | Buffer | undefined;
+  /** The client for one server of a Cluster. */
+  nodeClient?(node: unknown): Promise<NodeRedisLike>;
+  /** Makes another client with the same options, but for these. */
+  duplicate?(options: never): unknown;
+  /** Connects a client. */
+  connect?(): Promise<unknown>;
+  /** Closes the connection at once. */
+  destroy?(): void;
+  /** Not used: versions before 5 don't have it. */
+  withCommandOptions: (options: never) => unknown;
+  /** Sends a command; a Cluster takes its key and whether it only reads first. */
+  sendCommand: (...args: never[]) => Promise<unknown>;
+  /** Adds a listener. */
+  on(event: string, listener: (error: unknown) => void): unknown;
+  /** Removes a listener. */
+  off(event: string, listener: (error: unknown) => void): unknown;
 }
 
 /** Neither of an older version, nor of its pools and sentinels. */
 export function isNodeRedis(value: unknown): value is NodeRedisLike {
-  if (typeof value !== 'object' || value === null) return false;
-  const { withCommandOptions, evalSha, on, off, createPool, nodeClient } = value as Record<string, unknown>;
+  const { withCommandOptions, sendCommand, on, off, createPool, nodeClient } = Object(value);
   const is = (method: unknown): boolean => typeof method === 'function';
-  return [withCommandOptions, evalSha, on, off].every(is) && [createPool, nodeClient].some(is);
+  return [withCommandOptions, sendCommand, on, off].every(is) && [createPool, nodeClient].some(is);
 }
 
 export class NodeRedis implements Client {
   readonly #redis: NodeRedisLike;
+  readonly track?: NonNullable<Client['track']>;
+  #wasOpen = false;
 
   constructor(redis: NodeRedisLike) {
     this.#redis = redis;
+    if (redis.duplicate && !redis.nodeClient) this.track = (prefix, listener) => track(redis, prefix, listener);
   }
 
   get status(): string {
-    const { isOpen, isReady, masters = [] } = this.#redis;
-    if (!isOpen) return 'end';
-    return (isReady ?? masters.length > 0) ? 'ready' : 'connecting';
+    const { isReady, masters = [], nodeClient } = this.#redis;
+    return (nodeClient ? masters.length > 0 : isReady) ? 'ready' : 'connecting';
   }
 
-  get wasCut(): boolean {
-    return this.status === 'connecting';
+  get closed(): string | undefined {
+    this.#wasOpen ||= this.#redis.isOpen;
+    if (this.#redis.isOpen) return undefined;
+    const advice = 'The Redis client is not connected: call client.connect() first';
+    return this.#wasOpen ? 'The Redis client is closed' : advice;
   }
 
-  /** The former two are a client's, the latter a Cluster's. */
-  listen(how: 'on' | 'off', wake: () => void): void {
+  get keyPrefix(): string {
+    return String(this.#redis._keyPrefix ?? '');
+  }
+
+  /** The first two events are a client's, the next two a Cluster's. */
+  listen(how: 'on' | 'off', wake: () => void, note: (error: unknown) => void): void {
     for (const event of ['ready', 'end', 'connect', 'disconnect']) this.#redis[how](event, wake);
+    this.#redis[how]('error', note);
   }
 
-  /** That is the user's business: whether it was ended or never begun, can't be told. */
+  /** Does nothing: the app connects the client. */
   connect(): void {}
 
-  async send(
-    command: 'eval' | 'evalsha',
-    script: string,
-    key: string,
-    args: readonly Argument[],
+  runScript(
+    [command = '', script = '', count = 1, key, ...args]: readonly Argument[],
     deadline: number,
   ): Promise<unknown> {
-    const controller = new AbortController();
-    const timer = setTimeout(() => controller.abort(), Math.min(deadline - performance.now(), 2 ** 31 - 1));
-    try {
-      const redis = this.#redis.withCommandOptions({ abortSignal: controller.signal, typeMapping: {} });
-      const options = {
-        keys: [key],
-        arguments: args.map((arg) => (typeof arg === 'number' ? String(arg) : arg)),
-      };
-      return await (command === 'eval' ? redis.eval(script, options) : redis.evalSha(script, options));
-    } finally {
-      clearTimeout(timer);
-    }
+    const prefixed = this.keyPrefix + key; // added by methods such as evalSha, but not by sendCommand
+    const line = [command, script, count, prefixed, ...args];
+    return send(this.#redis, line, deadline, this.#redis.nodeClient ? [prefixed, false] : []);
   }
+
+  async primaries(): Promise<Send[]> {
+    const { masters = [] } = this.#redis;
+    const nodes = this.#redis.nodeClient
+      ? await Promise.all(masters.map((node) => this.#redis.nodeClient?.(node)))
+      : [this.#redis];
+    return nodes.flatMap((node) => (node ? [(line, deadline) => send(node, line, deadline)] : []));
+  }
+}
+
+/**
+ * Sends a command as it is: methods such as `evalSha` overflow the stack with many arguments. The signal takes back a command
+ * that wasn't sent by the deadline. An empty `typeMapping`: replies are strings, whatever the client was told.
+ */
+async function send(
+  redis: NodeRedisLike,
+  line: readonly Argument[],
+  deadline: number,
+  route: unknown[] = [],
+): Promise<unknown> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), millisecondsUntil(deadline));
+  const command = line.map((arg) => (typeof arg === 'number' ? String(arg) : arg));
+  const options = { abortSignal: controller.signal, typeMapping: {} };
+  try {
+    return await redis.sendCommand(...([...route, command, options] as never[]));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Announcements come between the replies (RESP3). */
+function track(client: NodeRedisLike, prefix: string, listener: TrackingListener): Tracking {
+  const redis = client.duplicate?.({
+    RESP: 3,
+    emitInvalidate: true,
+    clientSideCache: undefined,
+  } as never) as NodeRedisLike;
+  const run = (...line: string[]): Promise<unknown> => send(redis, line, Number.POSITIVE_INFINITY);
+  redis.on('ready', () => listener.ready());
+  for (const event of ['error', 'reconnecting', 'end']) redis.on(event, (error) => listener.lost(error));
+  redis.on('invalidate', (key) => listener.changed(key === null ? null : [key]));
+  redis.connect?.().catch(() => {});
+  return {
+    async begin() {
+      await run('CLIENT', 'TRACKING', 'OFF'); // of only those keys that this connection reads
+      await run('CLIENT', 'TRACKING', 'ON', 'BCAST', 'PREFIX', prefix);
+    },
+    ping: () => run('PING'),
+    close: () => redis.destroy?.(),
+  };
 }

@@ -1,54 +1,65 @@
 import {
+  type Absent,
   type Call,
   type Capabilities,
+  type ChangeFeed,
   type Changes,
   type Created,
   checkOption,
   checkStoreOptions,
-  type Entries,
-  type None,
-  type OwnerIndex,
+  type DestroyCall,
+  type Destroyed,
+  isReplacement,
+  type SessionIndex,
   type SessionRecord,
   type Store,
   type StoreOptions,
   type Updated,
-} from 'koa-wsession';
-import { type Argument, type RedisLike, type ScriptRunner, toScriptRunner } from './client.js';
-import { Operation } from './operation.js';
-import { ownersIn } from './owners.js';
-import { ReplyError, toList } from './reply.js';
+} from 'koa-wsession/store';
+import type { Argument } from './client.js';
+import { Connection, type RedisLike } from './connection.js';
+import { ReplyError } from './errors.js';
+import { warnOfEviction } from './eviction.js';
+import type { Feed } from './feed.js';
+import { toExpected, toField, toFields, toList, toRecord } from './record.js';
+import { scan } from './scan.js';
 import { CREATE, DESTROY, LOAD, type Script, UPDATE } from './scripts.js';
+import { createIndex } from './session-index.js';
 
 /** What `new RedisStore(redis, options)` takes. */
 export interface RedisStoreOptions extends StoreOptions {
-  /** Begins each key in Redis; behind it comes the session's address, 43 characters, or `owner:` and an owner's hash. Default `'wppsess:'`. */
+  /** Begins each key in Redis, followed by a session's address (43 characters), or by `group:` and a hash. Default `'wppsess:'`. */
   prefix?: string;
 }
 
 /**
- * Sessions in Redis, one hash each: shared by every process and machine, merged key by key, ended everywhere at once.
+ * Sessions in Redis, one hash each: shared by every process and machine, merged key by key, destroyed everywhere at once.
  *
  * ```ts
  * app.use(session(new RedisStore(new Redis('redis://localhost'))));
  * ```
  *
  * It can be constructed, and the app started, while Redis is away: calls then wait for it until the middleware's
- * `timeout`. The client stays yours, its `error` events and its end included.
+ * `timeout`. The app handles the client's `error` events and closes the client.
  */
 export class RedisStore implements Store {
   readonly expire: number;
   readonly secure: boolean;
   readonly domain: string | undefined;
   readonly capabilities: Capabilities = { seals: false, merges: true, revokes: true };
-  /** Which sessions are whose: one sorted set an owner, under `prefix` and `owner:`. */
-  readonly owners: OwnerIndex = ownersIn((...args) => this.#run(...args));
+  /** The sessions of each owner: one sorted set a group, under `prefix` and `group:`. */
+  readonly index: SessionIndex = createIndex((...args) => this.#run(...args));
+  /** For a near cache; not with a Cluster. Has a connection of its own, which `close()` closes. */
+  readonly changes?: ChangeFeed;
+  readonly #feed: Feed | undefined;
   readonly #prefix: string;
-  readonly #redis: ScriptRunner;
+  readonly #redis: Connection;
+  #isUsed = false;
 
   /**
    * @param redis a client of ioredis 5 or 6: `new Redis(…)`, also with `sentinels`, or `new Redis.Cluster(…)`; or of
-   * node-redis 5 or 6: `createClient(…)` or `createCluster(…)`, which you connect
-   * @throws OptionError for an option that can't be used, and for any other client
+   * node-redis 5 or 6: `createClient(…)` or `createCluster(…)`, which the app connects
+   * @throws OptionError for an invalid or unknown option, and for any other client
    */
   constructor(redis: RedisLike, options: RedisStoreOptions = {}) {
     ({
@@ -59,82 +70,75 @@ export class RedisStore implements Store {
     const { prefix = 'wppsess:' } = options;
     checkOption('prefix', prefix, isPrefix, 'a string without NUL and without lone surrogates');
     this.#prefix = prefix;
-    this.#redis = toScriptRunner(redis);
+    this.#redis = new Connection(redis);
+    this.#feed = this.#redis.feed(prefix);
+    if (this.#feed) this.changes = this.#feed;
   }
 
-  async load(key: string, call: Call): Promise<SessionRecord | None> {
-    const reply = await this.#run(LOAD, key, [Date.now()], call);
-    const [reason] = Array.isArray(reply) && reply.length === 1 ? reply : [];
-    return reason === 'expired' || reason === 'corrupt' ? reason : toRecord(reply);
+  async load(key: string, call: Call): Promise<SessionRecord | Absent> {
+    const reply = await this.#run(LOAD, key, [], call);
+    if (reply === null) return undefined;
+    const loaded = toRecord(reply);
+    if (loaded === undefined) return 'corrupt';
+    if (isReplacement(loaded)) return Date.now() < loaded.until ? loaded : undefined;
+    return Date.now() < loaded.expiresAt ? loaded : 'expired';
   }
 
   async create(key: string, record: SessionRecord, call: Call): Promise<Created> {
-    const args = [Date.now(), record.createdAt, record.expiresAt, ...toFields(record.entries)];
+    const { createdAt, updatedAt, expiresAt, revision, entries } = record;
+    const args = [createdAt, updatedAt, expiresAt, revision, ...toFields(entries)];
     const [outcome] = toList(await this.#run(CREATE, key, args, call));
     if (outcome !== 'created' && outcome !== 'exists') throw new ReplyError();
     return { outcome };
   }
 
   async update(key: string, changes: Changes, call: Call): Promise<Updated> {
-    const { expect, set } = changes;
-    const operation = new Operation(call.deadline);
+    const { set, expect = NOTHING_EXPECTED, updatedAt, expiresAt = '' } = changes;
     const args = [
-      ...[Date.now(), changes.expiresAt, operation.name],
-      ...(expect
-        ? [toField(expect.key), expect.value === undefined ? 0 : 1, expect.value ?? '']
-        : ['', 0, '']),
+      ...[updatedAt, expiresAt, expect.size, ...toExpected(expect)],
       ...[set.size, ...toFields(set), ...changes.delete.map(toField)],
     ];
-    try {
-      const [outcome, actual] = toList(await this.#run(UPDATE, key, args, call));
-      if (outcome === 'conflict' && actual !== undefined) return { outcome, actual: actual ?? undefined };
-      if (outcome !== 'updated' && outcome !== 'gone') throw new ReplyError();
-      return { outcome };
-    } finally {
-      operation.end();
+    const [outcome, ...rest] = toList(await this.#run(UPDATE, key, args, call));
+    if (outcome === 'gone') return { outcome };
+    if (outcome === 'updated' && rest[0]) return { outcome, revision: Number(rest[0]) };
+    if (outcome !== 'conflict' || rest.length !== expect.size) throw new ReplyError();
+    return { outcome, actual: new Map(Array.from(expect.keys(), (name, i) => [name, rest[i] ?? undefined])) };
+  }
+
+  async destroy(key: string, call: DestroyCall): Promise<Destroyed> {
+    const { replaced, revision = '' } = call;
+    const reply = await this.#run(DESTROY, key, [revision, replaced?.by ?? '', replaced?.until ?? ''], call);
+    const [outcome, rest] = Array.isArray(reply) ? reply : [];
+    if (outcome === 'none') return { outcome };
+    if (outcome === 'replaced' && typeof rest === 'string') return { outcome, by: rest };
+    const record = outcome === 'destroyed' || outcome === 'changed' ? toRecord(rest) : undefined;
+    if (record === undefined || isReplacement(record)) throw new ReplyError();
+    return { outcome, record };
+  }
+
+  /** A failover or a restart of Redis in the middle is an error at the end. */
+  async *scan(call: () => Call): AsyncGenerator<readonly string[]> {
+    const prefix = this.#redis.keyPrefix + this.#prefix;
+    for (const primary of await this.#redis.primaries(call().deadline)) yield* scan(primary, prefix, call);
+  }
+
+  /** Closes the connection of `changes`, if it was used. The app closes the client. */
+  close(): void {
+    this.#feed?.close();
+  }
+
+  async #run(script: Script, key: string, args: Argument[], call: Call): Promise<unknown> {
+    const reply = await this.#redis.run(script, this.#prefix + key, args, call.deadline);
+    if (!this.#isUsed) {
+      this.#isUsed = true;
+      void warnOfEviction(this.#redis.primaries(call.deadline));
     }
-  }
-
-  async destroy(key: string, call: Call): Promise<SessionRecord | undefined> {
-    return toRecord(await this.#run(DESTROY, key, [Date.now()], call));
-  }
-
-  /** Does nothing: the client is yours to end. */
-  close(): void {}
-
-  #run(script: Script, key: string, args: Argument[], call: Call): Promise<unknown> {
-    return this.#redis.run(script, this.#prefix + key, args, call.deadline);
+    return reply;
   }
 }
+
+const NOTHING_EXPECTED: ReadonlyMap<string, string | undefined> = new Map();
 
 function isPrefix(value: unknown): boolean {
   return typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
-}
-
-/** A user's key behind a `:`, and so none of the store's own fields. */
-function toField(key: string): string {
-  return `:${key}`;
-}
-
-function toFields(entries: Entries): string[] {
-  const fields: string[] = [];
-  for (const [key, value] of entries) fields.push(toField(key), value);
-  return fields;
-}
-
-function toRecord(reply: unknown): SessionRecord | undefined {
-  if (reply === null) return undefined;
-  const list = toList(reply);
-  const entries = new Map<string, string>();
-  let createdAt = Number.NaN;
-  let expiresAt = Number.NaN;
-  for (let i = 0; i < list.length; i += 2) {
-    const [field, value] = [list[i], list[i + 1]];
-    if (typeof field !== 'string' || typeof value !== 'string') throw new ReplyError();
-    if (field.startsWith(':')) entries.set(field.slice(1), value);
-    else if (field === 'created') createdAt = Number(value);
-    else if (field === 'expires') expiresAt = Number(value);
-  }
-  if (Number.isNaN(createdAt + expiresAt)) throw new ReplyError();
-  return { entries, createdAt, expiresAt };
 }

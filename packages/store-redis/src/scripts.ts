@@ -4,124 +4,166 @@ import { createHash } from 'node:crypto';
 export interface Script {
   readonly source: string;
   readonly sha: string;
+  /** Whether its first arguments are the time and an idempotency key. */
+  readonly writes: boolean;
 }
 
 /*
- * A session is one hash: `created` and `expires` (milliseconds since the epoch), `ops` (see UPDATE), and each entry
- * under its key with a `:` in front, so that no user's key is ever one of ours.
+ * Each call is one script on one key: atomic, one round trip, at home in a Cluster, and always sent to a master (a plain
+ * HGETALL may go to a replica, where a destroyed session can still be found).
  *
- * Each call is one script on one key: atomic, one round trip, and at home in a Cluster. ARGV[1] is the caller's clock,
- * by which the contract has expiry checked; Redis' own clock only removes what is over. The time to live is therefore
- * relative: it holds whatever the two clocks think of each other. Fields are set one by one, since Lua can't unpack
- * thousands of arguments. But where a wreck is replaced, a script's first write is one that Redis refuses when it is out
- * of memory: all or nothing.
+ * A session is one hash. Its fields have one letter; the user's keys have a `:` in front, so that none is ever one of ours:
+ *
+ *     c created  u updated  e expires (milliseconds since the epoch)  r revision  k the last idempotency keys
+ *
+ * A session that goes on under another id leaves a mark for a while: a hash of `b` (by), the key of its successor, and `e`.
  */
-const PRELUDE = `
-local key, now = KEYS[1], tonumber(ARGV[1])
+
+/** Answers the hash as a flat list, nil where there is nothing, or its type where it is no hash. The caller looks at the expiry. */
+export const LOAD: Script = script(`
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == 'hash' then return redis.call('HGETALL', KEYS[1]) end
+return kind ~= 'none' and {'type', kind}
+`);
+
+/*
+ * ARGV[1] is the caller's clock, by which the contract has expiry checked; Redis' own clock only removes what has expired.
+ * The time to live is therefore relative, and holds whatever the two clocks say. ARGV[2] is the idempotency key, see
+ * idempotency-key.ts. Fields are set one by one, since Lua can't unpack thousands of arguments. The first write of a script is
+ * one that Redis refuses when it is out of memory, unless something is replaced or destroyed: all or nothing.
+ */
+const WRITE = `
+local key, now, name = KEYS[1], tonumber(ARGV[1]), ARGV[2]
+if name == string.rep('\\0', #name) then
+  return redis.error_reply('TIMEOUT write abandoned: the request timed out')
+end
 local kind = redis.call('TYPE', key).ok
 
-local function instant(field)
-  local text = redis.call('HGET', key, field)
-  return text and string.find(text, '^[%d.e+-]+$') and tonumber(text)
-end
-
--- Anything but an unexpired hash of ours is no record.
-local function isLive()
-  if kind ~= 'hash' then return false end
-  local expires = instant('expires')
-  return expires and now < expires and instant('created')
-end
-
-local function removeAt(expires)
-  local left = math.min(math.max(0, math.ceil(tonumber(expires) - now)), 1e15)
+local function removeAt(instant)
+  local left = math.min(math.max(0, math.ceil(tonumber(instant) - now)), 1e15)
   redis.call('PEXPIRE', key, string.format('%.0f', left))
 end
 `;
 
-/** ARGV: now. Answers the hash as a flat list, or nil where nothing is, or `expired` or `corrupt`. */
-export const LOAD: Script = script(`
-if isLive() then return redis.call('HGETALL', key) end
-if kind == 'none' then return false end
-local expires = kind == 'hash' and instant('expires')
-return {expires and expires <= now and 'expired' or 'corrupt'}
-`);
+/** A hash that has neither expired nor lacks a field is a record or a mark; anything else is as good as nothing. */
+const SESSION = `
+local fields = kind == 'hash' and redis.call('HMGET', key, 'c', 'u', 'e', 'r', 'k', 'b') or {}
+local function number(text) return text and string.find(text, '^[%d.e+-]+$') and tonumber(text) end
+local expires, revision, names, by = number(fields[3]), number(fields[4]), fields[5] or '', fields[6]
+local isLive = expires and now < expires
+local isMark = isLive and by
+local isRecord = isLive and not by and number(fields[1]) and number(fields[2]) and revision
 
-/** ARGV: now, created, expires, {field, value}. Answers `created` or `exists`. */
-export const CREATE: Script = script(`
-if isLive() then return {'exists'} end
+-- The revision that this very call made, if it was carried out before.
+local function repeated()
+  for at = 1, #names, #name do
+    if string.sub(names, at, at + #name - 1) == name then
+      return string.format('%.0f', revision + 1 - (#names + 1 - at) / #name)
+    end
+  end
+end
+`;
+
+/** ARGV[3…]: created, updated, expires, revision, {field, value}. Answers `created` or `exists`. */
+export const CREATE: Script = sessionScript(`
+if isRecord and repeated() then return {'created'} end
+if isRecord or isMark then return {'exists'} end
 if kind ~= 'none' then redis.call('DEL', key) end
-redis.call('HSET', key, 'created', ARGV[2], 'expires', ARGV[3])
-for i = 4, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
-removeAt(ARGV[3])
+redis.call('HSET', key, 'c', ARGV[3], 'u', ARGV[4], 'e', ARGV[5], 'r', ARGV[6], 'k', name)
+for i = 7, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
+removeAt(ARGV[5])
 return {'created'}
 `);
 
-/** How many updates a record remembers: as many as fit into 64 bytes, within which Redis keeps small hashes compact. */
+/** How many writes a record remembers. */
 const REMEMBERED = 8;
 
 /**
- * ARGV: now, expires, operation, the field expected (or empty), whether it should be there (1), and with which value,
- * how many fields to set, {field, value}, {field to delete}.
- * Answers `updated`, `gone`, or `conflict` with the value that is there; an error where the operation was wiped.
- *
- * `ops` holds the last operations, so that one that is sent twice (see operation.ts) is carried out once.
+ * ARGV[3…]: updated, expires (empty: unchanged), how many are expected, {field, `=` and its value, or empty for none}, how
+ * many to set, {field, value}, {field to delete}.
+ * Answers `updated` and the revision, `gone`, or `conflict` and the value of each expected field.
  */
-export const UPDATE: Script = script(`
-local expires, operation, expected = ARGV[2], ARGV[3], ARGV[4]
-if string.byte(operation) == 0 then return redis.error_reply('TIMEOUT nobody waits for this update any more') end
-if not isLive() then return {'gone'} end
+export const UPDATE: Script = sessionScript(`
+if not isRecord then return {'gone'} end
+local before = repeated()
+if before then return {'updated', before} end
 
-local ops = redis.call('HGET', key, 'ops') or ''
-if string.find(ops, operation, 1, true) then return {'updated'} end
-
-if expected ~= '' then
-  local actual = redis.call('HGET', key, expected)
-  if actual ~= (ARGV[5] == '1' and ARGV[6]) then return {'conflict', actual} end
+local at, conflict, isConflict = 6, {'conflict'}, false
+for i = 1, tonumber(ARGV[5]) do
+  local value = redis.call('HGET', key, ARGV[at])
+  conflict[i + 1] = value
+  if (value and '=' .. value or '') ~= ARGV[at + 1] then isConflict = true end
+  at = at + 2
 end
+if isConflict then return conflict end
 
-redis.call('HSET', key, 'expires', expires, 'ops', string.sub(ops .. operation, -#operation * ${REMEMBERED}))
-local deleted = 8 + 2 * ARGV[7]
-for i = 8, deleted - 1, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
+local expiry, after = ARGV[4] ~= '' and ARGV[4], string.format('%.0f', revision + 1)
+names = string.sub(names .. name, -#name * ${REMEMBERED})
+redis.call('HSET', key, 'u', ARGV[3], 'e', expiry or fields[3], 'r', after, 'k', names)
+local deleted = at + 1 + 2 * ARGV[at]
+for i = at + 1, deleted - 1, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
 for i = deleted, #ARGV do redis.call('HDEL', key, ARGV[i]) end
-removeAt(expires)
-return {'updated'}
+if expiry then removeAt(expiry) end
+return {'updated', after}
 `);
 
-/** ARGV: now. Answers what LOAD would have, for the last time. Whatever else is under the key goes too. */
-export const DESTROY: Script = script(`
-local record = isLive() and redis.call('HGETALL', key)
+/**
+ * ARGV[3…]: the revision to destroy (empty: any), and for the mark to leave: by, until (empty: none).
+ * Answers `destroyed` or `changed` with the hash as a flat list, `replaced` and by, or `none`. Whatever else is under the key
+ * is removed.
+ */
+export const DESTROY: Script = sessionScript(`
+if isMark then return {'replaced', by} end
+local record = isRecord and redis.call('HGETALL', key)
+if record and ARGV[3] ~= '' and revision ~= tonumber(ARGV[3]) then return {'changed', record} end
 if kind ~= 'none' then redis.call('DEL', key) end
-return record
+if not record then return {'none'} end
+if ARGV[5] ~= '' then
+  redis.call('HSET', key, 'b', ARGV[4], 'e', ARGV[5])
+  removeAt(ARGV[5])
+end
+return {'destroyed', record}
 `);
 
 /*
- * An owner's sessions are one sorted set of their addresses, each with the instant until which it is named. Anything
- * else under the key is no index.
+ * A group of the index is one sorted set of addresses, each with the instant until which it is named. Anything else under
+ * the key is no group.
  */
 
-/** ARGV: now, address, until. Answers `added`. */
-export const OWNER_ADD: Script = script(`
+/** ARGV[3…]: address, until, limit (empty: none). Answers `added` or `full`. */
+export const INDEX_ADD: Script = writeScript(`
 if kind ~= 'none' and kind ~= 'zset' then redis.call('DEL', key) end
-local before = redis.call('ZSCORE', key, ARGV[2])
-if not before or tonumber(before) < tonumber(ARGV[3]) then redis.call('ZADD', key, ARGV[3], ARGV[2]) end
+local address, expires, limit = ARGV[3], ARGV[4], tonumber(ARGV[5])
+local before = tonumber(redis.call('ZSCORE', key, address))
+local isNew = not before or before <= now
+if isNew and limit and redis.call('ZCOUNT', key, '(' .. ARGV[1], '+inf') >= limit then return {'full'} end
+if not before or before < tonumber(expires) then redis.call('ZADD', key, expires, address) end
 redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[1])
 local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')
 if last[2] then removeAt(last[2]) end
 return {'added'}
 `);
 
-/** ARGV: now, address. Answers `removed`, also where it wasn't there. */
-export const OWNER_REMOVE: Script = script(`
-if kind == 'zset' then redis.call('ZREM', key, ARGV[2]) end
+/** ARGV[3]: address. Answers `removed`, also where it wasn't there. */
+export const INDEX_REMOVE: Script = writeScript(`
+if kind == 'zset' then redis.call('ZREM', key, ARGV[3]) end
 return {'removed'}
 `);
 
-/** ARGV: now. Answers the addresses. */
-export const OWNER_KEYS: Script = script(`
-return kind == 'zset' and redis.call('ZRANGEBYSCORE', key, '(' .. ARGV[1], '+inf') or {}
+/** ARGV[1]: now. Answers the addresses. */
+export const INDEX_KEYS: Script = script(`
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {} end
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf')
 `);
 
-function script(body: string): Script {
-  const source = PRELUDE + body;
-  return { source, sha: createHash('sha1').update(source).digest('hex') };
+function sessionScript(body: string): Script {
+  return writeScript(SESSION + body);
+}
+
+function writeScript(body: string): Script {
+  return { ...script(WRITE + body), writes: true };
+}
+
+function script(source: string): Script {
+  return { source, sha: createHash('sha1').update(source).digest('hex'), writes: false };
 }

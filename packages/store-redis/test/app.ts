@@ -1,5 +1,6 @@
 import Koa from 'koa';
-import { type Store, session } from 'koa-wsession';
+import { session } from 'koa-wsession';
+import type { Store } from 'koa-wsession/store';
 
 declare module 'koa-wsession' {
   interface SessionData {
@@ -7,11 +8,12 @@ declare module 'koa-wsession' {
   }
 }
 
-/** An app with a path for each thing that one does to a session. It answers the counter, where the session is touched. */
+/** An app with a path for each thing that an app does to a session. It responds with the counter. */
 export function counterApp(store: Store, timeout = 5000): Koa {
   const app = new Koa();
   app.silent = true;
-  app.use(session(store, { timeout }));
+  const sessions = session(store, { timeout });
+  app.use(sessions);
   app.use(async (ctx) => {
     switch (ctx.path.slice(1)) {
       case 'free':
@@ -21,7 +23,7 @@ export function counterApp(store: Store, timeout = 5000): Koa {
         ctx.session.counter = (ctx.session.counter ?? 0) + 1;
         break;
       case 'update':
-        await ctx.session.update('counter', (counter = 0) => counter + 1);
+        await sessions.of(ctx).update('counter', (counter = 0) => counter + 1);
         break;
       case 'login':
         await ctx.session.regenerate();

@@ -39,8 +39,8 @@ for (const [program, version] of [
             : redis.set(`wppsess:${key}`, 'not a hash'));
         },
         ...(outage && {
-          breakIt: () => server.kill('SIGSTOP'),
-          mendIt: () => server.kill('SIGCONT'),
+          fail: () => server.kill('SIGSTOP'),
+          restore: () => server.kill('SIGCONT'),
         }),
       },
     );

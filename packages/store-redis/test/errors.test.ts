@@ -1,26 +1,19 @@
 import { inspect } from 'node:util';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
-import { Redis, ReplyError } from 'ioredis';
-import { createSandbox } from 'sinon';
-import { call, changesOf, recordOf, rejection } from './support.js';
-
-/** Our own: other tests restore the default one. */
-const sinon = createSandbox();
+import { ReplyError } from 'ioredis';
+import { call, changesOf, clients, nodeClients, recordOf, rejection, stubIoredis } from './support.js';
 
 describe('What RedisStore makes of errors', () => {
   const ADDRESS = 'a'.repeat(43);
   const SECRET = 'a secret of the session';
-  const redis = sinon.createStubInstance(Redis);
+  const { redis, evalsha, reset } = stubIoredis();
   const store = new RedisStore(redis);
-  beforeEach(() => {
-    redis.evalsha.reset();
-    redis.eval.reset();
-  });
+  beforeEach(reset);
 
   /** As ioredis makes them: with all that was sent. */
   function fail(message: string): void {
-    redis.evalsha.callsFake((...args) => {
+    evalsha.callsFake((args) => {
       const error = Object.assign(new ReplyError(message), { command: { name: 'evalsha', args } });
       return Promise.reject(error);
     });
@@ -31,9 +24,9 @@ describe('What RedisStore makes of errors', () => {
     create: () => store.create(ADDRESS, recordOf({ a: SECRET }), call()),
     update: () => store.update(ADDRESS, changesOf({ a: SECRET }), call()),
     destroy: () => store.destroy(ADDRESS, call()),
-    add: async () => store.owners.add(ADDRESS, ADDRESS, 1, call()),
-    remove: async () => store.owners.remove(ADDRESS, ADDRESS, call()),
-    keys: async () => store.owners.keys(ADDRESS, call()),
+    add: async () => store.index.add(ADDRESS, ADDRESS, 1, call()),
+    remove: async () => store.index.remove(ADDRESS, ADDRESS, call()),
+    keys: async () => store.index.keys(ADDRESS, call()),
   };
 
   for (const [name, make] of Object.entries(calls)) {
@@ -69,24 +62,42 @@ describe('What RedisStore makes of errors', () => {
     });
   }
 
+  for (const [version, connect] of Object.entries({ ...clients, ...nodeClients })) {
+    it(`says why Redis can't be reached: ${version}`, async () => {
+      const client = connect(1);
+      try {
+        const error = await rejection(new RedisStore(client).load(ADDRESS, call(500)));
+        expect(error.message).to.match(/^The Redis client is not connected: connect ECONNREFUSED \S+:1$/);
+      } finally {
+        if ('isOpen' in client) client.destroy();
+        else client.disconnect();
+      }
+    });
+  }
+
   it('is an error, too, where a client throws, or rejects with anything else', async () => {
-    redis.evalsha.throws(new Error('thrown'));
+    evalsha.throws(new Error('thrown'));
     expect((await rejection(store.load(ADDRESS, call()))).message).to.equal('Redis: thrown');
-    redis.evalsha.returns(Promise.reject(SECRET));
-    expect((await rejection(store.load(ADDRESS, call()))).message).to.equal('Redis: string');
+    evalsha.returns(Promise.reject(SECRET));
+    expect((await rejection(store.load(ADDRESS, call()))).message).to.equal(
+      'Redis: the client threw a non-Error value',
+    );
   });
 
-  const record = ['created', '1', 'expires', '2', ':a', '1'];
+  const record = ['c', '1', 'u', '1', 'e', '2', 'r', '1', ':a', '1'];
   const odd: Record<string, unknown[]> = {
-    load: [record.slice(0, 5), record.slice(2), record.slice(0, 2), [...record, ':b', null]],
+    load: [record.slice(0, 5), [...record, ':b', null], [['created']]],
     create: [['updated'], [null]],
-    update: [['created'], ['conflict'], ['conflict', 7]],
-    destroy: [record.slice(0, 5), record.slice(2), [...record, ':b', 7], ['expired']],
+    update: [['created'], ['updated'], ['conflict', '1'], ['conflict', 7]],
+    destroy: [
+      ...[record, ['destroyed'], ['destroyed', record.slice(2)], ['changed', [...record, ':b', 7]]],
+      ...[['expired'], ['replaced'], ['destroyed', ['b', 'key', 'e', '1']]],
+    ],
     add: [['removed']],
     remove: [['added']],
     keys: [[null]],
   };
-  const never = [undefined, 'OK', 7, true, {}, [], [7], [['created']], new Map()];
+  const never = [undefined, 'OK', 7, true, {}, [7], [['created']], new Map()];
 
   const isOfStrings = (reply: unknown): boolean =>
     Array.isArray(reply) && reply.every((one) => typeof one === 'string');
@@ -95,13 +106,10 @@ describe('What RedisStore makes of errors', () => {
     const replies = odd[name] ?? [];
     it(`is an error where the reply is none of ours: ${name}`, async () => {
       // Any list of strings is one of addresses.
-      for (const reply of [
-        ...(name === 'keys' ? never.filter((one) => !isOfStrings(one)) : never),
-        ...replies,
-      ]) {
-        redis.evalsha.resolves(reply);
+      for (const reply of [...(name === 'keys' ? never.filter((one) => !isOfStrings(one)) : never), ...replies]) {
+        evalsha.resolves(reply);
         const error = await rejection(make());
-        expect(error.message, inspect(reply)).to.equal("Redis: the answer isn't one of this store's scripts");
+        expect(error.message, inspect(reply)).to.equal("Redis: the reply isn't one of this store's scripts");
       }
     });
   }

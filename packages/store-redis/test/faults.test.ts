@@ -25,6 +25,7 @@ const SETUPS: Array<[title: string, version: Version, options: ClientOptions]> =
   ['ioredis 6 that never gives up', 'ioredis 6', { maxRetriesPerRequest: null }],
   ['ioredis 6 that gives up at once', 'ioredis 6', { maxRetriesPerRequest: 0 }],
   ['ioredis 6 with auto-pipelining', 'ioredis 6', { enableAutoPipelining: true }],
+  ['ioredis 5 with auto-pipelining', 'ioredis 5', { enableAutoPipelining: true }],
 ];
 
 describeWith(['redis-server'], 'An outage of Redis', () => {
@@ -108,10 +109,7 @@ describeWith(['redis-server'], 'An outage of Redis', () => {
     expect(Number(after.body)).to.equal(Number(answer.body) + 1);
   }
 
-  async function expectSmallOutage(
-    begin: () => Promise<unknown>,
-    end: () => Promise<unknown>,
-  ): Promise<void> {
+  async function expectSmallOutage(begin: () => Promise<unknown>, end: () => Promise<unknown>): Promise<void> {
     await count();
     await count();
     await begin();
@@ -181,11 +179,7 @@ describeWith(['redis-server'], 'An outage of Redis', () => {
       () => admin.config('SET', 'maxmemory', '1'),
       () => admin.config('SET', 'maxmemory', '0'),
     ],
-    [
-      'a replica in place of the master',
-      () => admin.replicaof('127.0.0.1', 1),
-      () => admin.replicaof('NO', 'ONE'),
-    ],
+    ['a replica in place of the master', () => admin.replicaof('127.0.0.1', 1), () => admin.replicaof('NO', 'ONE')],
     [
       'too few replicas',
       () => admin.config('SET', 'min-replicas-to-write', '1'),
@@ -249,9 +243,7 @@ describeWith(['redis-server'], 'An outage of Redis', () => {
       await other.close();
       expect(answer.status).to.equal(503);
       expect(answer.body).to.equal('Service Unavailable');
-      expect(errors.map(String).join()).to.match(
-        /^UnavailableError: The session store failed: Redis: OOM command not allowed/,
-      );
+      expect(errors.map(String).join()).to.match(/^UnavailableError: .*Redis: OOM command not allowed/);
     } finally {
       await admin.config('SET', 'maxmemory', '0');
     }

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { type NodeRedisLike, RedisStore } from '@koa-wsession/store-redis';
+import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import {
   createClient as createClient5,
@@ -19,14 +19,16 @@ const sinon = createSandbox();
 class FakeClient extends EventEmitter {
   isOpen = true;
   isReady = false;
-  evalSha = sinon.spy(async (..._: unknown[]): Promise<unknown> => null);
-  eval = sinon.spy(async (): Promise<unknown> => null);
   signals: AbortSignal[] = [];
+  /** Replies to scripts. */
+  script = sinon.spy(async (_args: Array<string | Buffer>): Promise<unknown> => null);
   createPool(): void {}
+  withCommandOptions(): void {}
 
-  withCommandOptions({ abortSignal }: { abortSignal: AbortSignal }) {
-    this.signals.push(abortSignal);
-    return this as never as ReturnType<NodeRedisLike['withCommandOptions']>;
+  async sendCommand(args: Array<string | Buffer>, options: { abortSignal: AbortSignal }): Promise<unknown> {
+    if (args[0] === 'info') return '';
+    this.signals.push(options.abortSignal);
+    return this.script(args);
   }
 
   become(event: 'ready' | 'end' | 'away'): void {
@@ -40,8 +42,7 @@ describe('RedisStore with a client of node-redis', () => {
   it('takes a client and a Cluster of both versions', () => {
     const rootNodes = [{ url: 'redis://127.0.0.1' }];
     for (const client of [createClient5(), createClient6()]) new RedisStore(client);
-    for (const cluster of [createCluster5({ rootNodes }), createCluster6({ rootNodes })])
-      new RedisStore(cluster);
+    for (const cluster of [createCluster5({ rootNodes }), createCluster6({ rootNodes })]) new RedisStore(cluster);
   });
 
   for (const [what, client] of Object.entries({
@@ -50,33 +51,33 @@ describe('RedisStore with a client of node-redis', () => {
     client: { evalSha() {}, sendCommand() {}, on() {}, off() {}, isOpen: true }, // of version 4
   })) {
     it(`refuses another ${what}`, () => {
-      expect(() => new RedisStore(client as never)).to.throw(TypeError, /or of node-redis: createClient/);
+      expect(() => new RedisStore(client as never)).to.throw(TypeError, /or of node-redis 5 or 6 \(createClient/);
     });
   }
 
   it('waits until it is ready, and sends then', async () => {
     const redis = new FakeClient();
     const loading = Promise.all([1, 2].map(() => new RedisStore(redis).load('KEY', call())));
-    sinon.assert.notCalled(redis.evalSha);
+    sinon.assert.notCalled(redis.script);
     redis.become('ready');
     expect(await loading).to.deep.equal([undefined, undefined]);
-    sinon.assert.calledTwice(redis.evalSha);
+    sinon.assert.calledTwice(redis.script);
     expect(redis.eventNames()).to.deep.equal([]);
   });
 
   it('waits no longer than to the deadline, and never sends then', async () => {
     const redis = new FakeClient();
     const error = await rejection(new RedisStore(redis).create('KEY', recordOf(), call(50)));
-    expect(error.message).to.equal('Redis: no answer in time (the client is "connecting")');
+    expect(error.message).to.equal('The Redis client is not connected: its status is "connecting"');
     redis.become('ready');
-    sinon.assert.notCalled(redis.evalSha);
+    sinon.assert.notCalled(redis.script);
   });
 
   it('takes back what the client did not send until the deadline', async () => {
     const redis = new FakeClient();
     redis.become('ready');
-    redis.evalSha = sinon.spy(
-      () =>
+    redis.script = sinon.spy(
+      (_args) =>
         new Promise((_, reject) =>
           redis.signals[0]?.addEventListener('abort', () => reject(new Error('The command was aborted'))),
         ),
@@ -85,32 +86,46 @@ describe('RedisStore with a client of node-redis', () => {
     expect(error.message).to.equal('Redis: The command was aborted');
   });
 
-  it('fails at once where the client is closed, also meanwhile', async () => {
+  it('fails at once where the client is closed, also during the call', async () => {
     const redis = new FakeClient();
-    const loading = rejection(new RedisStore(redis).load('KEY', call(60_000)));
+    const store = new RedisStore(redis);
+    const loading = rejection(store.load('KEY', call(60_000)));
     redis.become('end');
-    expect((await loading).message).to.equal('Redis: the client is closed');
-    const error = await rejection(new RedisStore(redis).load('KEY', call(60_000)));
-    expect(error.message).to.equal('Redis: the client is closed');
+    expect((await loading).message).to.equal('The Redis client is closed');
+    const error = await rejection(store.load('KEY', call(60_000)));
+    expect(error.message).to.equal('The Redis client is closed');
   });
 
-  it('sends again, under the same name, what was lost with the connection', async () => {
+  it('says what to do where the client was never connected', async () => {
+    for (const redis of [createClient5(), createClient6()]) {
+      const error = await rejection(new RedisStore(redis).load('KEY', call(60_000)));
+      expect(error.message).to.equal('The Redis client is not connected: call client.connect() first');
+    }
+  });
+
+  it('says why it could not connect', async () => {
+    const redis = new FakeClient();
+    const loading = rejection(new RedisStore(redis).load('KEY', call(20)));
+    redis.emit('error', new Error('connect ECONNREFUSED 127.0.0.1:6379'));
+    const expected = 'The Redis client is not connected: connect ECONNREFUSED 127.0.0.1:6379';
+    expect((await loading).message).to.equal(expected);
+  });
+
+  it('sends again, under the same idempotency key, what was lost with the connection', async () => {
     const redis = new FakeClient();
     redis.become('ready');
-    const names: unknown[] = [];
-    redis.evalSha = sinon.spy(async (...args: unknown[]) => {
-      names.push(String((args as [string, { arguments: unknown[] }])[1].arguments[2]));
-      if (names.length > 1) return ['updated'];
+    const names: string[] = [];
+    redis.script = sinon.spy(async (args) => {
+      names.push((args[5] as Buffer).toString('hex'));
+      if (names.length > 1) return ['updated', '2'];
       redis.become('away');
       throw new Error('Socket closed unexpectedly');
     });
     const updating = new RedisStore(redis).update('KEY', changesOf({ a: '1' }), call());
     setImmediate(() => redis.become('ready'));
-    expect(await updating).to.deep.equal({ outcome: 'updated' });
+    expect(await updating).to.deep.equal({ outcome: 'updated', revision: 2 });
     expect(names).to.have.length(2);
-    expect(names[0])
-      .to.equal(names[1])
-      .and.to.match(/^[\w-]{8}$/);
+    expect(names[0]).to.equal(names[1]).and.to.have.length(12);
   });
 
   describeWith(['redis-server'], 'and a server', () => {
@@ -142,14 +157,17 @@ describe('RedisStore with a client of node-redis', () => {
         await connected;
         await client.sendCommand(['SCRIPT', 'FLUSH']);
         await store.update(key, changesOf({ a: '2' }, { delete: ['b'] }), call());
-        const conflict = changesOf({ a: '9' }, { expect: { key: 'a', value: '0' } });
-        expect(await store.update(key, conflict, call())).to.deep.equal({ outcome: 'conflict', actual: '2' });
+        const conflict = changesOf({ a: '9' }, { expect: new Map([['a', '0']]) });
+        expect(await store.update(key, conflict, call())).to.deep.equal({
+          outcome: 'conflict',
+          actual: new Map([['a', '2']]),
+        });
         expect(contentOf(await store.destroy(key, call()))).to.deep.equal({ a: '2' });
         expect(await store.load(key, call())).to.equal(undefined);
         await client.sendCommand(['SET', `wppsess:${key}`, 'damaged']);
         expect(await store.load(key, call())).to.equal('corrupt');
         client.destroy();
-        expect((await rejection(store.load(key, call()))).message).to.equal('Redis: the client is closed');
+        expect((await rejection(store.load(key, call()))).message).to.equal('The Redis client is closed');
       });
     }
   });
@@ -175,7 +193,8 @@ describe('RedisStore with a client of node-redis', () => {
       it(`keeps sessions on each master, before and after a failover that was ordered: ${version}`, async () => {
         const redis = create(cluster.nodes.map(({ url }) => ({ url }))).on('error', () => {});
         const store = new RedisStore(redis);
-        expect((await rejection(store.load('KEY', call()))).message).to.equal('Redis: the client is closed');
+        const { message } = await rejection(store.load('KEY', call()));
+        expect(message).to.equal('The Redis client is not connected: call client.connect() first');
         const connected = redis.connect();
         opened.push(redis);
         const keys = Array.from({ length: 60 }, address);
@@ -186,16 +205,17 @@ describe('RedisStore with a client of node-redis', () => {
           expect(loaded.map(contentOf)).to.deep.equal(keys.map((_, i) => ({ n: String(i) })));
         };
         await check();
-        await store.owners.add(address(), address(), Date.now() + HOUR, call());
+        await store.index.add(address(), address(), Date.now() + HOUR, call());
+        const scanned: string[] = [];
+        for await (const batch of store.scan(() => call())) scanned.push(...batch);
+        expect(scanned).to.include.members(keys); // on all masters
 
         const [moved] = redis.masters;
         const replica = createClient5({ url: await replicaOf(moved?.port ?? 0) });
         await replica.connect();
         opened.push(replica);
         await replica.sendCommand(['CLUSTER', 'FAILOVER']);
-        await until('it took over', async () =>
-          String(await replica.sendCommand(['ROLE'])).startsWith('master'),
-        );
+        await until('it took over', async () => String(await replica.sendCommand(['ROLE'])).startsWith('master'));
         await check();
       });
     }

@@ -7,13 +7,17 @@ import { call, changesOf, rejection } from './support.js';
 /** A client in nothing but its status, which it changes as ioredis does: the event comes a tick later. */
 class FakeClient extends EventEmitter implements IoredisLike {
   status: string;
+  readonly options = {};
   connect = sinon.spy(async () => this.become('connecting'));
   evalsha = sinon.spy(async () => null);
-  eval = sinon.spy(async () => null);
 
   constructor(status: string) {
     super();
     this.status = status;
+  }
+
+  createBuiltinCommand(name: string) {
+    return { string: name === 'evalsha' ? this.evalsha : async () => '' };
   }
 
   become(status: string): void {
@@ -41,8 +45,8 @@ describe('While the client is not ready, RedisStore', () => {
       const redis = new FakeClient(status);
       const began = performance.now();
       const error = await rejection(new RedisStore(redis).update('KEY', changesOf({ a: '1' }), call(50)));
-      expect(error.message).to.equal(`Redis: no answer in time (the client is "${status}")`);
-      expect(performance.now() - began).to.be.within(49, 500);
+      expect(error.message).to.equal(`The Redis client is not connected: its status is "${status}"`);
+      expect(performance.now() - began).to.be.within(48, 500);
       redis.become('ready');
       await settled();
       sinon.assert.notCalled(redis.evalsha);
@@ -65,24 +69,81 @@ describe('While the client is not ready, RedisStore', () => {
     const unhandled = sinon.spy();
     process.on('unhandledRejection', unhandled);
     try {
-      const redis: IoredisLike = Object.assign(new FakeClient('wait'), {
+      const redis = Object.assign(new FakeClient('wait'), {
         connect(): Promise<void> {
           Object.assign(redis, { status: 'reconnecting' });
-          return Promise.reject(new Error('ECONNREFUSED'));
+          return Promise.reject(new Error('Connection is closed.'));
         },
       });
       const error = await rejection(new RedisStore(redis).load('KEY', call(20)));
-      expect(error.message).to.contain('no answer in time');
+      expect(error.message).to.match(/^The Redis client is not connected: /);
       sinon.assert.notCalled(unhandled);
     } finally {
       process.off('unhandledRejection', unhandled);
     }
   });
 
+  for (const [what, problem] of Object.entries({
+    'an error': new Error('connect ECONNREFUSED 127.0.0.1:6379'),
+    'one for each address of a host': new AggregateError([new Error('connect ECONNREFUSED 127.0.0.1:6379')]),
+    "one of a Cluster's servers": Object.assign(new Error('Failed to refresh slots cache.'), {
+      lastNodeError: new Error('connect ECONNREFUSED 127.0.0.1:6379'),
+    }),
+  })) {
+    it(`says why it could not connect: ${what}`, async () => {
+      const redis = new FakeClient('reconnecting');
+      const loading = rejection(new RedisStore(redis).load('KEY', call(20)));
+      redis.emit('error', problem);
+      const expected = 'The Redis client is not connected: connect ECONNREFUSED 127.0.0.1:6379';
+      expect((await loading).message).to.equal(expected);
+      const next = await rejection(new RedisStore(redis).load('KEY', call(20)));
+      expect(next.message).to.equal('The Redis client is not connected: its status is "reconnecting"');
+    });
+  }
+
+  it('says it before the caller stops waiting', async () => {
+    const store = new RedisStore(new FakeClient('reconnecting'));
+    for (const timeout of [20, 20.5, 21]) {
+      const winner = await Promise.race([
+        new Promise((resolve) => setTimeout(resolve, timeout, 'the caller')),
+        rejection(store.load('KEY', call(timeout))).then(() => 'the store'),
+      ]);
+      expect(winner).to.equal('the store');
+    }
+  });
+
+  it('forgets why once it was connected', async () => {
+    const redis = new FakeClient('reconnecting');
+    const store = new RedisStore(redis);
+    const loading = store.load('KEY', call());
+    redis.emit('error', new Error('connect ECONNREFUSED 127.0.0.1:6379'));
+    redis.become('ready');
+    await loading;
+    redis.become('close');
+    const error = await rejection(store.load('KEY', call(20)));
+    expect(error.message).to.equal('The Redis client is not connected: its status is "close"');
+  });
+
+  it('sends again what the client gave up on when the connection was lost', async () => {
+    const redis = new FakeClient('ready');
+    const evalsha = sinon.stub<[], Promise<null>>();
+    evalsha.onFirstCall().callsFake(async () => {
+      redis.become('reconnecting');
+      throw new Error('Reached the max retries per request limit (which is 0).');
+    });
+    evalsha.onSecondCall().resolves(null);
+    redis.evalsha = evalsha as never;
+    const loading = new RedisStore(redis).load('KEY', call());
+    await settled();
+    redis.become('ready');
+    expect(await loading).to.equal(undefined);
+    sinon.assert.calledTwice(evalsha);
+  });
+
   it('fails at once where the client is closed', async () => {
     const redis = new FakeClient('end');
     const error = await rejection(new RedisStore(redis).load('KEY', call()));
-    expect(error.message).to.equal('Redis: the client is closed');
+    expect(error.message).to.equal('The Redis client is closed');
     sinon.assert.notCalled(redis.evalsha);
   });
 
@@ -91,7 +152,7 @@ describe('While the client is not ready, RedisStore', () => {
     const loading = rejection(new RedisStore(redis).load('KEY', call(60_000)));
     await settled();
     redis.become('end');
-    expect((await loading).message).to.equal('Redis: the client is closed');
+    expect((await loading).message).to.equal('The Redis client is closed');
   });
 
   it('works again when the client was connected again', async () => {

@@ -1,9 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { Redis as Redis5 } from 'ioredis5';
-import type { Call, Changes, Entries, None, SessionRecord } from 'koa-wsession';
+import type { Absent, Call, Changes, Destroyed, Entries, SessionRecord } from 'koa-wsession/store';
 import { createClient as createClient5 } from 'redis5';
 import { createClient as createClient6 } from 'redis6';
+import { createSandbox } from 'sinon';
+
+/** Our own: other tests restore the default one. */
+const sinon = createSandbox();
 
 /** Those that both versions take. */
 export interface ClientOptions {
@@ -19,10 +23,8 @@ export interface ClientOptions {
 
 /** The versions that the store serves. */
 export const clients = {
-  'ioredis 6': (port: number, options: ClientOptions = {}): Redis =>
-    new Redis(port, options).on('error', () => {}),
-  'ioredis 5': (port: number, options: ClientOptions = {}): Redis5 =>
-    new Redis5(port, options).on('error', () => {}),
+  'ioredis 6': (port: number, options: ClientOptions = {}): Redis => new Redis(port, options).on('error', () => {}),
+  'ioredis 5': (port: number, options: ClientOptions = {}): Redis5 => new Redis5(port, options).on('error', () => {}),
 };
 
 /** Neither waited for nor heard, as Redis may be away. */
@@ -39,10 +41,29 @@ export const nodeClients = {
   },
 };
 
-/** What the store needs the right to, as its README says; the index of owners needs the second line. */
+/** A client of ioredis 6 that is connected to nothing. Its commands resolve with what the stubs say. */
+export function stubIoredis() {
+  const redis = sinon.createStubInstance(Redis);
+  const stubs = {
+    evalsha: sinon.stub<[Argument[]], Promise<unknown>>(),
+    eval: sinon.stub<[Argument[]], Promise<unknown>>(),
+    info: sinon.stub<[Argument[]], Promise<unknown>>(),
+  };
+  const reset = (): void => {
+    for (const stub of Object.values(stubs)) stub.reset();
+    stubs.info.resolves('');
+    redis.createBuiltinCommand.callsFake((name) => ({ string: stubs[name as 'info'], buffer: undefined }));
+  };
+  reset();
+  return { redis, ...stubs, reset };
+}
+
+type Argument = string | number | Buffer;
+
+/** What the store needs the right to, as its README says; the index and `scan` need the second line. */
 export const COMMANDS = [
-  ...['eval', 'evalsha', 'type', 'hget', 'hgetall', 'hset', 'hdel', 'del', 'pexpire'],
-  ...['zscore', 'zadd', 'zremrangebyscore', 'zrevrange', 'zrem', 'zrangebyscore'],
+  ...['eval', 'evalsha', 'type', 'hget', 'hmget', 'hgetall', 'hset', 'hdel', 'del', 'pexpire'],
+  ...['zscore', 'zcount', 'zadd', 'zremrangebyscore', 'zrevrange', 'zrem', 'zrangebyscore', 'scan'],
 ];
 
 export const HOUR = 3_600_000;
@@ -57,15 +78,26 @@ export function address(): string {
 }
 
 export function recordOf(entries: Record<string, string> = {}, expiresAt = Date.now() + HOUR): SessionRecord {
-  return { entries: new Map(Object.entries(entries)), createdAt: Date.now(), expiresAt };
+  const now = Date.now();
+  return {
+    entries: new Map(Object.entries(entries)),
+    createdAt: now,
+    updatedAt: now,
+    expiresAt,
+    revision: 1,
+  };
 }
 
 export function changesOf(set: Record<string, string>, more: Partial<Changes> = {}): Changes {
-  return { set: new Map(Object.entries(set)), delete: [], expiresAt: Date.now() + HOUR, ...more };
+  const now = Date.now();
+  return { set: new Map(Object.entries(set)), delete: [], updatedAt: now, expiresAt: now + HOUR, ...more };
 }
 
-export function contentOf(record: { readonly entries: Entries } | None): Record<string, string> | undefined {
-  return typeof record === 'object' ? Object.fromEntries(record.entries) : undefined;
+/** The entries of what `load` or `destroy` returned; `undefined` where it is no record. */
+export function contentOf(found: SessionRecord | Absent | Destroyed): Record<string, string> | undefined {
+  if (typeof found !== 'object') return undefined;
+  const record: object = 'record' in found ? found.record : found;
+  return 'entries' in record ? Object.fromEntries(record.entries as Entries) : undefined;
 }
 
 /** The error that a promise rejects with. */

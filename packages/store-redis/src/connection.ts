@@ -1,0 +1,118 @@
+import { checkOption } from 'koa-wsession/store';
+import { type Argument, type Client, millisecondsUntil, type Send } from './client.js';
+import { isUnknownScript, messageOf, toPlainError } from './errors.js';
+import { Feed } from './feed.js';
+import { IdempotencyKey } from './idempotency-key.js';
+import { Ioredis, type IoredisLike, isIoredis } from './ioredis.js';
+import { isNodeRedis, NodeRedis, type NodeRedisLike } from './node-redis.js';
+import type { Script } from './scripts.js';
+
+/** The clients that a {@link RedisStore} takes, described by what is used of them: no version's types are needed. */
+export type RedisLike = IoredisLike | NodeRedisLike;
+
+/**
+ * Sends the store's commands by the app's client.
+ *
+ * Calls wait here while the client isn't connected, where a client would queue them and send them whenever it can, or
+ * refuse them, as it is set up.
+ */
+export class Connection {
+  readonly #client: Client;
+  /** Calls that wait for the client to be ready. However many, the client has one listener of ours. */
+  readonly #waiting: Set<() => void> = new Set();
+  /** The last error of the connection while calls waited. */
+  #problem: unknown;
+  readonly #wake = (): void => {
+    for (const resume of this.#waiting) resume();
+  };
+  readonly #note = (error: unknown): void => {
+    this.#problem = error;
+  };
+
+  /** @throws OptionError for anything but a client of ioredis or node-redis */
+  constructor(redis: unknown) {
+    const expected =
+      'a client of ioredis 5 or 6 (new Redis(…), new Redis.Cluster(…)) or of node-redis 5 or 6 (createClient(…), ' +
+      'createCluster(…)); for tests without Redis, use MemoryStore in place of a mock';
+    checkOption('redis', redis, (value) => isIoredis(value) || isNodeRedis(value), expected);
+    this.#client = isIoredis(redis) ? new Ioredis(redis) : new NodeRedis(redis as NodeRedisLike);
+  }
+
+  /** What the client puts before every key. */
+  get keyPrefix(): string {
+    return this.#client.keyPrefix;
+  }
+
+  /** The changes of what is stored under a prefix; `undefined` with a Cluster. */
+  feed(prefix: string): Feed | undefined {
+    const { track, keyPrefix } = this.#client;
+    return track && new Feed(track, keyPrefix + prefix);
+  }
+
+  /**
+   * Runs a script on one key; one that writes gets the time and an idempotency key as its first arguments. Sends nothing
+   * after the deadline (`performance.now()` milliseconds). Rejects with a plain Error when Redis can't be reached or
+   * refuses.
+   */
+  async run(script: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
+    const idempotencyKey = script.writes ? new IdempotencyKey(deadline) : undefined;
+    const argv = idempotencyKey ? [Date.now(), idempotencyKey.bytes, ...args] : args;
+    const run = (command: 'eval' | 'evalsha', source: string): Promise<unknown> =>
+      this.#send(deadline, () => this.#client.runScript([command, source, 1, key, ...argv], deadline));
+    try {
+      return await run('evalsha', script.sha);
+    } catch (error) {
+      if (!isUnknownScript(error)) throw error;
+      return await run('eval', script.source);
+    } finally {
+      idempotencyKey?.wipe();
+    }
+  }
+
+  /** How to send commands without keys to each server that takes writes. */
+  async primaries(deadline: number): Promise<Send[]> {
+    const primaries = await this.#send(deadline, () => this.#client.primaries());
+    return primaries.map((send) => (line, until) => this.#send(until, () => send(line, until)));
+  }
+
+  /** Sends a command; again if it was lost with the connection and the client doesn't repeat it by itself. */
+  async #send<T>(deadline: number, send: () => Promise<T>): Promise<T> {
+    for (;;) {
+      while (!this.#isReady(deadline)) await this.#change(deadline);
+      try {
+        return await send();
+      } catch (error) {
+        if (this.#client.status === 'ready') throw toPlainError(error);
+      }
+    }
+  }
+
+  #isReady(deadline: number): boolean {
+    const { closed, status } = this.#client;
+    if (closed) throw new Error(closed);
+    // Early, so that the caller gets the reason before its own timer ends.
+    if (performance.now() + 2 > deadline) {
+      if (status === 'ready') throw new Error('The time was up before Redis was asked');
+      const reason = this.#problem === undefined ? `its status is "${status}"` : messageOf(this.#problem);
+      throw new Error(`The Redis client is not connected: ${reason}`);
+    }
+    if (status === 'ready') this.#problem = undefined;
+    else this.#client.connect();
+    return status === 'ready';
+  }
+
+  /** Resolves when the client is ready or closed, at the latest at the deadline. */
+  #change(deadline: number): Promise<void> {
+    return new Promise((resolve) => {
+      const resume = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(resume);
+        if (this.#waiting.size === 0) this.#client.listen('off', this.#wake, this.#note);
+        resolve();
+      };
+      const timer = setTimeout(resume, millisecondsUntil(deadline - 2));
+      if (this.#waiting.size === 0) this.#client.listen('on', this.#wake, this.#note);
+      this.#waiting.add(resume);
+    });
+  }
+}
