@@ -1,121 +1,206 @@
 import {
+  type Absent,
+  type Awaitable,
   applyChanges,
   type Call,
   type Capabilities,
   type Changes,
   type Created,
+  checkOption,
   checkStoreOptions,
+  type DestroyCall,
+  type Destroyed,
   findConflict,
-  type None,
+  noneToDestroy,
+  OptionError,
   openRecord,
   packRecord,
+  type Replacement,
   type SessionRecord,
   type Store,
   type StoreOptions,
   type Updated,
-} from 'koa-wsession';
-import { type Opened, Recent } from './recent.js';
-import { Revoked } from './revoked.js';
+} from 'koa-wsession/store';
+import { RevocationList } from './revocation-list.js';
 import { MAX_TOKEN_LENGTH, Sealer } from './seal.js';
 import { deriveMasterKeys, type Secret } from './secrets.js';
+import { SharedRevocations, type Standing } from './shared-revocations.js';
+import { TokenCache, type Unsealed } from './token-cache.js';
+
+/** What `CookieStore` takes. */
+export interface CookieStoreOptions extends StoreOptions {
+  /**
+   * A store on the server that holds what was ended, and nothing else: a logout then holds in all processes, and
+   * `sessions.revoke(owner)` and `revokeAll()` work. Each request with a cookie then asks this store, and is a 503 while it
+   * is down. Default: none, a logout holds in its process only.
+   */
+  revocations?: Store;
+  /**
+   * With `revocations`: seconds after its last change at which a session ends in any case, and for which each mark of an
+   * ended one is kept: over 0, up to 400 days, which is the default. At least `expire` and the longest `maxAge`.
+   */
+  longestLifetime?: number;
+}
 
 /**
- * Sessions in the visitor's cookie itself, encrypted and authenticated (AES-256-GCM): nothing is kept on the server.
+ * Keeps sessions in the visitor's cookie, encrypted and authenticated (AES-256-GCM). The server keeps no data.
  *
  * ```ts
  * app.use(session(new CookieStore(secret, { secure: true })));
  * ```
  *
- * For that it can do less than other stores. Of two parallel requests that write, the last cookie that the browser
- * gets wins. A session that ended has ended in this process, and for this store, only: elsewhere, and after a
- * restart, a copy of its cookie opens until it expires. And a cookie holds 4096 bytes: a larger session is a
- * CookieSizeError, and the visitor keeps the one before.
+ * It can do less than other stores. Of two parallel requests that write, the last cookie that the browser receives
+ * wins. Without the option `revocations`, a logout holds in this process, and for this store object, only: in other
+ * processes, and after a restart, a copy of the cookie is valid until it expires. A cookie holds 4096 bytes: a larger session throws a CookieSizeError,
+ * and the visitor keeps the former cookie.
  */
 export class CookieStore implements Store {
   readonly expire: number;
   readonly secure: boolean;
   readonly domain: string | undefined;
-  readonly capabilities: Capabilities = { seals: true, merges: false, revokes: false };
+  readonly capabilities: Capabilities;
+  /** With `revocations`: ends the sessions of a group, or all, whose login was at this instant or before. */
+  readonly revokeUntil?: NonNullable<Store['revokeUntil']>;
   readonly #sealer: Sealer;
-  readonly #recent: Recent = new Recent();
-  readonly #revoked: Revoked = new Revoked();
-  /** The latest expiry of all the tokens that this store ever sealed or opened. */
+  readonly #cache: TokenCache = new TokenCache();
+  readonly #revocations: RevocationList = new RevocationList();
+  readonly #shared: SharedRevocations | undefined;
+  /** Milliseconds after its last change at which a token ends in any case. */
+  readonly #longest: number;
+  /** The latest expiry of all tokens that this store sealed or opened. */
   #latest = 0;
 
   /**
-   * @param secrets One secret, or several: the first seals, and each opens, so that a new one can be put in front
-   * without logging anybody out. Make one with `openssl rand -base64 32`. Each process that serves the same visitors
-   * needs the same ones. One under 32 bytes can mostly be guessed: of that it warns once (`WSESSION_SHORT_SECRET`).
+   * @param secrets One secret, or several: the first seals, each opens, so that a new one can be added without logging
+   * anyone out. Make one with `openssl rand -base64 32`. All processes that serve the same visitors need the same
+   * secrets. A secret under 32 bytes emits a warning once (`WSESSION_SHORT_SECRET`).
    *
-   * Each secret that this process hasn't seen yet takes 0.2 s and 32 MiB, to make guessing slow.
+   * Deriving the key of a secret that is new to this process takes 0.2 s and 32 MiB, so that guessing is slow.
    * @throws OptionError, which never shows a secret
    */
-  constructor(secrets: Secret | readonly Secret[], options: StoreOptions = {}) {
+  constructor(secrets: Secret | readonly Secret[], options: CookieStoreOptions = {}) {
+    // A string here is probably a second secret.
+    if (typeof options !== 'object') throw new OptionError('options', Object(options), 'a plain object');
     ({
       expire: this.expire,
       secure: this.secure,
       domain: this.domain,
-    } = checkStoreOptions('CookieStore', options));
+    } = checkStoreOptions('CookieStore', options, ['revocations', 'longestLifetime']));
+    const { revocations, longestLifetime = MAX_LIFETIME } = options;
+    checkOption('longestLifetime', longestLifetime, isLifetime, 'seconds over 0, up to 400 days (34,560,000)');
+    checkOption('revocations', revocations, isServerStore, 'a store on the server, such as new RedisStore(redis)');
+    this.#longest = revocations ? longestLifetime * 1000 : Number.POSITIVE_INFINITY;
+    this.#shared = revocations && new SharedRevocations(revocations, this.#longest);
+    this.capabilities = { seals: true, merges: false, revokes: revocations !== undefined };
+    if (this.#shared) this.revokeUntil = this.#shared.endUntil.bind(this.#shared);
     this.#sealer = new Sealer(deriveMasterKeys(secrets));
   }
 
-  load(token: string, call: Call): SessionRecord | None {
-    const opened = this.#open(token, call);
-    return typeof opened === 'object' ? opened.record : opened;
+  load(token: string, call: Call): Awaitable<SessionRecord | Absent> {
+    const found = this.#open(token, call);
+    if (!isUnsealed(found)) return found;
+    const { address, record } = found;
+    return this.#shared
+      ? this.#shared
+          .standingOf(address, record, call)
+          .then((standing) => (standing === 'alive' ? record : toAnswer(standing)))
+      : record;
   }
 
   create(address: string, record: SessionRecord, call: Call): Created {
+    if (this.#revocations.has(address)) return { outcome: 'exists' };
     const own = { ...record, entries: new Map(record.entries) };
     return { outcome: 'created', token: this.#seal(address, own, call) };
   }
 
-  /** Changes what the token holds, which is not what another request may have been given meanwhile. */
-  update(token: string, changes: Changes, call: Call): Updated {
-    const opened = this.#open(token, call);
-    if (typeof opened !== 'object') return { outcome: 'gone' };
-    const conflict = findConflict(opened.record, changes);
+  /** Changes what the token holds, without what parallel requests changed in their copy. */
+  update(token: string, changes: Changes, call: Call): Awaitable<Updated> {
+    const found = this.#open(token, call);
+    if (!isUnsealed(found)) return { outcome: 'gone' };
+    if (!this.#shared) return this.#update(found, changes, call);
+    return this.#shared
+      .standingOf(found.address, found.record, call)
+      .then((standing) => (standing === 'alive' ? this.#update(found, changes, call) : { outcome: 'gone' }));
+  }
+
+  #update({ address, record }: Unsealed, changes: Changes, call: Call): Updated {
+    const conflict = findConflict(record, changes);
     if (conflict) return conflict;
-    const record = applyChanges(opened.record, changes);
-    return { outcome: 'updated', token: this.#seal(opened.owner, record, call) };
+    const changed = applyChanges(record, changes);
+    return { outcome: 'updated', revision: changed.revision, token: this.#seal(address, changed, call) };
   }
 
   /**
-   * Ends the session with all its tokens. There may be others than this one, and later ones, since each request that
-   * wrote got its own; nobody lists them. But none is sealed from now on, because `#open` refuses their address. So
-   * each was sealed before, and if this store sealed it, it isn't valid beyond `#latest`. One that another process
-   * sealed until now, or this one before a restart, isn't valid beyond `expire` from now, unless `expireIn` said so.
+   * Ends the session with all its tokens: each request that wrote got one of its own, and there is no list of them.
+   * From now on, `#open` refuses the session's address, so this store seals no further one. Those that it sealed or
+   * opened expire by `#latest`. Those that another process sealed until now, or this one before a restart, expire
+   * within the session's lifetime, unless they have a longer one than the token that is destroyed.
+   *
+   * With `revocations`, every process refuses the address.
    */
-  destroy(token: string, call: Call): SessionRecord | undefined {
-    const opened = this.#open(token, call);
-    if (typeof opened !== 'object') return undefined;
-    this.#revoked.add(opened.owner, Math.max(this.#latest, Date.now() + this.expire * 1000));
-    return opened.record;
+  destroy(token: string, call: DestroyCall): Awaitable<Destroyed> {
+    const found = this.#open(token, call);
+    if (!isUnsealed(found)) return noneToDestroy(found);
+    return this.#shared ? this.#endEverywhere(this.#shared, found, call) : this.#end(found, call.replaced);
   }
 
-  #seal(owner: string, record: SessionRecord, { name }: Call): string {
-    const token = this.#sealer.seal(name, packRecord(owner, record));
-    // A larger one is refused by the core, and by `open` if it should ever come back.
-    if (token.length <= MAX_TOKEN_LENGTH) this.#recent.set(token, { name, owner, record });
+  #end({ address, record }: Unsealed, replaced: DestroyCall['replaced']): Destroyed {
+    const lifetime = Math.max(this.expire * 1000, record.expiresAt - record.updatedAt);
+    this.#revocations.add(address, Math.max(this.#latest, Date.now() + lifetime), replaced);
+    return { outcome: 'destroyed', record };
+  }
+
+  async #endEverywhere(shared: SharedRevocations, found: Unsealed, call: DestroyCall): Promise<Destroyed> {
+    let standing = await shared.standingOf(found.address, found.record, call);
+    if (standing === 'alive') standing = await shared.end(found.address, call.replaced, call);
+    if (standing !== 'alive') return noneToDestroy(toAnswer(standing));
+    return this.#end(found, call.replaced);
+  }
+
+  #seal(address: string, record: SessionRecord, { name }: Call): string {
+    const token = this.#sealer.seal(name, packRecord(address, record));
+    // The core refuses a longer one, and so does `open`.
+    if (token.length <= MAX_TOKEN_LENGTH) this.#cache.add({ token, name, address, record });
     this.#latest = Math.max(this.#latest, record.expiresAt);
     return token;
   }
 
-  /** What a token holds, if it counts at this moment: whether it expired or ended is asked each time. */
-  #open(token: string, { name }: Call): Opened | None {
-    const opened = this.#recent.get(name, token) ?? this.#unseal(name, token);
-    if (!opened) return 'seal';
-    const { owner, record } = opened;
-    if (!(Date.now() < record.expiresAt)) return 'expired';
-    if (this.#revoked.has(owner)) return undefined;
+  /** What a token holds, if its session is alive now. */
+  #open(token: string, { name }: Call): Unsealed | Absent {
+    const unsealed = this.#cache.get(name, token) ?? this.#unseal(name, token);
+    if (!unsealed) return 'seal';
+    const { address, record } = unsealed;
+    if (this.#revocations.has(address)) return this.#revocations.mark(address);
+    if (!(Date.now() < Math.min(record.expiresAt, record.updatedAt + this.#longest))) return 'expired';
     this.#latest = Math.max(this.#latest, record.expiresAt);
-    return opened;
+    return unsealed;
   }
 
-  #unseal(name: string, token: string): Opened | undefined {
-    const found = openRecord(this.#sealer.open(name, token) ?? '');
-    if (!found) return undefined;
-    const opened = { name, ...found };
-    this.#recent.set(token, opened);
-    return opened;
+  #unseal(name: string, token: string): Unsealed | undefined {
+    const opened = openRecord(this.#sealer.open(name, token) ?? '');
+    if (!opened) return undefined;
+    const unsealed = { token: Buffer.from(token, 'latin1').toString('latin1'), name, ...opened };
+    this.#cache.add(unsealed);
+    return unsealed;
   }
+}
+
+/** Seconds: browsers keep no cookie longer. */
+const MAX_LIFETIME = 400 * 86_400;
+
+function isLifetime(value: unknown): boolean {
+  return typeof value === 'number' && value > 0 && value <= MAX_LIFETIME;
+}
+
+function isServerStore(value: unknown): boolean {
+  return value === undefined || (value as Partial<Store> | null)?.capabilities?.seals === false;
+}
+
+/** What `load` returns for a session that isn't alive. */
+function toAnswer(standing: Standing): Replacement | undefined {
+  return typeof standing === 'object' ? standing : undefined;
+}
+
+function isUnsealed(found: Unsealed | Absent): found is Unsealed {
+  return typeof found === 'object' && 'record' in found;
 }

@@ -1,2 +1,2 @@
-export { CookieStore } from './cookie-store.js';
+export { CookieStore, type CookieStoreOptions } from './cookie-store.js';
 export type { Secret } from './secrets.js';

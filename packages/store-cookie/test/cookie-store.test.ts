@@ -1,23 +1,35 @@
 import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
-import type { CookieStore } from '@koa-wsession/store-cookie';
+import { CookieStore } from '@koa-wsession/store-cookie';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { call, changesOf, create, HOUR, loaded, makeStore, recordOf, update } from './support.js';
+import {
+  call,
+  changesOf,
+  create,
+  HOUR,
+  loaded,
+  makeStore,
+  newAddress,
+  now,
+  recordOf,
+  SECRET,
+  update,
+} from './support.js';
 
 describe('CookieStore', () => {
   let clock: sinon.SinonFakeTimers;
   beforeEach(() => {
-    clock = sinon.useFakeTimers({ now: Date.now(), toFake: ['Date'] });
+    clock = sinon.useFakeTimers({ now: Date.now(), toFake: ['Date', 'performance'] });
   });
   afterEach(() => clock.restore());
 
   describe('revocation', () => {
-    /** Time passes, and others log out, so that what is due is forgotten. */
+    /** Lets time pass while others log out, so that the store drops the addresses that are due. */
     function pass(store: CookieStore, hours: number): void {
       for (let minute = 0; minute < hours * 60; minute += 10) {
         clock.tick(HOUR / 6);
-        for (let i = 0; i < 3; i++) expect(store.destroy(create(store), call)).not.to.equal(undefined);
+        for (let i = 0; i < 3; i++) expect(now(store.destroy(create(store), call)).outcome).to.equal('destroyed');
       }
     }
 
@@ -26,11 +38,12 @@ describe('CookieStore', () => {
       const first = create(store);
       const second = update(store, first, changesOf({ b: '2' }));
       const third = update(store, second, changesOf({ c: '3' }));
-      expect(store.destroy(second, call)?.entries.size).to.equal(2);
+      const record = loaded(store, second);
+      expect(store.destroy(second, call)).to.deep.equal({ outcome: 'destroyed', record });
       for (const token of [first, second, third]) {
-        expect(loaded(store, token, call)).to.equal(undefined);
+        expect(loaded(store, token)).to.equal(undefined);
         expect(store.update(token, changesOf({ d: '4' }), call)).to.deep.equal({ outcome: 'gone' });
-        expect(store.destroy(token, call)).to.equal(undefined);
+        expect(store.destroy(token, call)).to.deep.equal({ outcome: 'none' });
       }
     });
 
@@ -38,30 +51,30 @@ describe('CookieStore', () => {
       const store = makeStore();
       const [one, other] = [create(store), create(store)];
       store.destroy(one, call);
-      expect(loaded(store, other, call)).not.to.equal(undefined);
+      expect(loaded(store, other)).not.to.equal(undefined);
     });
 
     it('outlives a token with a longer life that a parallel request got', () => {
       const store = makeStore();
       const token = create(store);
-      const remembered = update(store, token, changesOf({ '\0expire': '36000' }, 10 * HOUR));
+      const remembered = update(store, token, changesOf({}, 10 * HOUR));
       store.destroy(token, call);
       for (let hour = 1; hour < 10; hour++) {
         pass(store, 1);
-        expect(loaded(store, remembered, call), `after ${hour} hours`).to.equal(undefined);
+        expect(loaded(store, remembered), `after ${hour} hours`).to.equal(undefined);
       }
-      // Elsewhere, where nobody knows of the logout, it is still valid.
-      expect(loaded(makeStore(), remembered, call)).not.to.equal(undefined);
+      // In another process, which doesn't know of the logout, it is still valid.
+      expect(loaded(makeStore(), remembered)).not.to.equal(undefined);
     });
 
     it('outlives a longer token of another process that was seen here', () => {
       const [here, elsewhere] = [makeStore(), makeStore()];
       const token = create(elsewhere);
       const remembered = update(elsewhere, token, changesOf({}, 5 * HOUR));
-      expect(loaded(here, remembered, call)).not.to.equal(undefined);
+      expect(loaded(here, remembered)).not.to.equal(undefined);
       here.destroy(token, call);
       pass(here, 4);
-      expect(loaded(here, remembered, call)).to.equal(undefined);
+      expect(loaded(here, remembered)).to.equal(undefined);
     });
 
     it('outlives a token of the ordinary life that was sealed before a restart', () => {
@@ -72,41 +85,115 @@ describe('CookieStore', () => {
       after.destroy(token, call);
       for (let minute = 5; minute < 60; minute += 5) {
         clock.tick(HOUR / 12);
-        // Others whose tokens end early, so that nothing else keeps the revoked ones.
+        // Sessions that expire early, so that they don't keep the first address.
         for (let i = 0; i < 3; i++) after.destroy(create(before, recordOf({}, 1000)), call);
-        expect(loaded(after, later, call), `after ${minute} minutes`).to.equal(undefined);
+        expect(loaded(after, later), `after ${minute} minutes`).to.equal(undefined);
       }
+    });
+
+    it('outlives a token of a longer life that another process sealed just before', () => {
+      const [here, elsewhere] = [makeStore(), makeStore()];
+      const token = create(elsewhere, recordOf({}, 5 * HOUR));
+      clock.tick(HOUR);
+      const later = update(elsewhere, token, changesOf({}, 5 * HOUR));
+      here.destroy(token, call);
+      clock.tick(4.9 * HOUR);
+      for (let i = 0; i < 3; i++) here.destroy(create(elsewhere, recordOf({}, 1000)), call);
+      expect(loaded(elsewhere, later)).not.to.equal(undefined);
+      expect(loaded(here, later)).to.equal(undefined);
+    });
+
+    it('outlives a clock that goes forward, while others log out, and back', () => {
+      const store = makeStore();
+      const start = Date.now();
+      const token = create(store);
+      store.destroy(token, call);
+      clock.setSystemTime(start + 3 * HOUR);
+      for (let i = 0; i < 3; i++) store.destroy(create(store), call);
+      clock.setSystemTime(start);
+      for (let i = 0; i < 3; i++) store.destroy(create(store), call);
+      expect(loaded(store, token)).to.equal(undefined);
+    });
+
+    it('keeps the address from being used again', () => {
+      const store = makeStore();
+      const address = newAddress();
+      const { token } = store.create(address, recordOf(), call) as { token: string };
+      store.destroy(token, call);
+      expect(store.create(address, recordOf(), call)).to.deep.equal({ outcome: 'exists' });
     });
 
     it('does not reach another process, nor survive a restart: the README says so', () => {
       const [here, elsewhere] = [makeStore(), makeStore()];
       const token = create(here);
       here.destroy(token, call);
-      expect(loaded(elsewhere, token, call)).not.to.equal(undefined);
+      expect(loaded(elsewhere, token)).not.to.equal(undefined);
+    });
+  });
+
+  describe('the mark of a replaced session', () => {
+    const MINUTE = 60_000;
+
+    it('is returned for every token of the session, until its instant; then the session is absent', () => {
+      const store = makeStore();
+      const first = create(store);
+      const second = update(store, first, changesOf({ b: '2' }));
+      const replaced = { by: create(store), until: Date.now() + MINUTE };
+      expect(now(store.destroy(second, { ...call, replaced })).outcome).to.equal('destroyed');
+      clock.tick(MINUTE - 1);
+      for (const token of [first, second]) {
+        expect(store.load(token, call)).to.deep.equal(replaced);
+        expect(store.update(token, changesOf({}), call)).to.deep.equal({ outcome: 'gone' });
+        expect(store.destroy(token, call)).to.deep.equal({ outcome: 'replaced', by: replaced.by });
+      }
+      expect(loaded(store, replaced.by)).not.to.equal(undefined);
+      clock.tick(1);
+      for (const token of [first, second]) {
+        expect(store.load(token, call)).to.equal(undefined);
+        expect(store.update(token, changesOf({}), call)).to.deep.equal({ outcome: 'gone' });
+        expect(store.destroy(token, call)).to.deep.equal({ outcome: 'none' });
+      }
+    });
+
+    it('outlives a token that expires before', () => {
+      const store = new CookieStore(SECRET, { expire: 1 });
+      const token = create(store, recordOf({}, 1000));
+      const replaced = { by: '', until: Date.now() + MINUTE };
+      store.destroy(token, { ...call, replaced });
+      clock.tick(MINUTE - 1);
+      for (let i = 0; i < 3; i++) store.destroy(create(store, recordOf({}, 1000)), call);
+      expect(store.load(token, call)).to.deep.equal(replaced);
+    });
+
+    it('is not returned for a token under another name, nor in another process', () => {
+      const [here, elsewhere] = [makeStore(), makeStore()];
+      const token = create(here);
+      here.destroy(token, { ...call, replaced: { by: 'x', until: Date.now() + MINUTE } });
+      expect(here.load(token, { ...call, name: 'other' })).to.equal('seal');
+      expect(loaded(elsewhere, token)).not.to.equal(undefined);
     });
   });
 
   describe('expiry', () => {
-    it('is inside the seal, and checked each time', () => {
+    it('is inside the seal, and checked at each call', () => {
       const store = makeStore();
       const token = create(store, recordOf({ a: '1' }, 1000));
       clock.tick(999);
-      expect(loaded(store, token, call)).not.to.equal(undefined);
+      expect(loaded(store, token)).not.to.equal(undefined);
       clock.tick(1);
       for (const each of [store, makeStore()]) {
-        expect(loaded(each, token, call)).to.equal(undefined);
-        expect(each.update(token, changesOf({}), call).outcome).to.equal('gone');
-        expect(each.destroy(token, call)).to.equal(undefined);
+        expect(loaded(each, token)).to.equal(undefined);
+        expect(now(each.update(token, changesOf({}), call)).outcome).to.equal('gone');
+        expect(each.destroy(token, call)).to.deep.equal({ outcome: 'none' });
       }
     });
 
-    it('that is no number counts as past', () => {
-      const store = makeStore();
-      for (const expiresAt of [Number.NaN, Number.POSITIVE_INFINITY, -1, 0])
-        expect(
-          loaded(store, create(makeStore(), { ...recordOf(), expiresAt }), call),
-          String(expiresAt),
-        ).to.equal(undefined);
+    it('that is not a number counts as past', () => {
+      for (const expiresAt of [Number.NaN, Number.NEGATIVE_INFINITY, -1, 0]) {
+        const store = makeStore();
+        const token = create(store, { ...recordOf(), expiresAt });
+        for (const each of [store, makeStore()]) expect(loaded(each, token), String(expiresAt)).to.equal(undefined);
+      }
     });
   });
 
@@ -117,28 +204,40 @@ describe('CookieStore', () => {
       const token = create(store, record);
       clock.tick(1000);
       const updated = update(store, token, changesOf({ b: '2' }));
-      expect(loaded(store, updated, call)).to.deep.equal({
+      expect(loaded(store, updated)).to.deep.equal({
         entries: new Map([
           ['a', '1'],
           ['b', '2'],
         ]),
         createdAt: record.createdAt,
+        updatedAt: Date.now(),
         expiresAt: Date.now() + HOUR,
+        revision: 2,
       });
+    });
+
+    it('without a new expiry keeps the one in the token', () => {
+      const store = makeStore();
+      const record = recordOf({ a: '1' });
+      clock.tick(1000);
+      const changes = { ...changesOf({ b: '2' }), expiresAt: undefined };
+      const updated = loaded(store, update(store, create(store, record), changes));
+      expect(updated?.expiresAt).to.equal(record.expiresAt);
+      expect(updated?.updatedAt).to.equal(Date.now());
     });
 
     it('leaves the older token valid, as the README says', () => {
       const store = makeStore();
       const older = create(store, recordOf({ a: '1' }));
       update(store, older, changesOf({ a: '2' }));
-      expect(loaded(store, older, call)?.entries.get('a')).to.equal('1');
+      expect(loaded(store, older)?.entries.get('a')).to.equal('1');
     });
 
-    it('answers at once, as do all the others', () => {
+    it('returns at once, as do all the other calls', () => {
       const store = makeStore();
       const token = create(store);
       for (const answer of [
-        loaded(store, token, call),
+        loaded(store, token),
         store.update(token, changesOf({ b: '2' }), call),
         store.destroy(token, call),
       ])
@@ -146,7 +245,7 @@ describe('CookieStore', () => {
     });
   });
 
-  describe('what it remembers', () => {
+  describe('the cache', () => {
     let decipher: sinon.SinonSpy;
     beforeEach(() => {
       decipher = sinon.spy(crypto, 'createDecipheriv');
@@ -157,18 +256,18 @@ describe('CookieStore', () => {
       syncBuiltinESMExports();
     });
 
-    it('spares decrypting a token twice', () => {
+    it('saves decrypting a token twice', () => {
       const token = create(makeStore());
       const store = makeStore();
-      for (let i = 0; i < 3; i++) expect(loaded(store, token, call)?.entries.get('a')).to.equal('1');
+      for (let i = 0; i < 3; i++) expect(loaded(store, token)?.entries.get('a')).to.equal('1');
       expect(decipher.callCount).to.equal(1);
     });
 
-    it('spares decrypting what it sealed itself', () => {
+    it('saves decrypting what the store sealed itself', () => {
       const store = makeStore();
       let token = create(store);
       for (let i = 0; i < 3; i++) token = update(store, token, changesOf({ a: String(i) }));
-      expect(loaded(store, token, call)?.entries.get('a')).to.equal('2');
+      expect(loaded(store, token)?.entries.get('a')).to.equal('2');
       expect(decipher.callCount).to.equal(0);
     });
   });

@@ -2,27 +2,15 @@ import { createHash } from 'node:crypto';
 import { CookieStore } from '@koa-wsession/store-cookie';
 import { expect } from 'chai';
 import type Koa from 'koa';
-import { headerTransport, type SessionOptions, type Store } from 'koa-wsession';
+import { headerTransport, type SessionOptions, type Sessions } from 'koa-wsession';
+import type { Store } from 'koa-wsession/store';
 import sinon from 'sinon';
-import {
-  count,
-  type Handler,
-  HOUR,
-  makeStore,
-  makeWorld,
-  OTHER_SECRET,
-  read,
-  SECRET,
-  type World,
-} from './support.js';
+import { makeStore, OTHER_SECRET, SECRET } from './support.js';
+import { count, type Handler, makeWorld, read, type World } from './world.js';
 
 describe('CookieStore over HTTP', () => {
   const worlds: World[] = [];
-  async function open(
-    store: Store,
-    handlers: Record<string, Handler>,
-    options?: SessionOptions,
-  ): Promise<World> {
+  async function open(store: Store, handlers: Record<string, Handler>, options?: SessionOptions): Promise<World> {
     const world = await makeWorld(store, handlers, options);
     worlds.push(world);
     return world;
@@ -32,7 +20,7 @@ describe('CookieStore over HTTP', () => {
     for (const world of worlds.splice(0)) await world.close();
   });
 
-  it('counts: 1, 2, 3, and nothing is on the server', async () => {
+  it('counts 1, 2, 3, and a restarted server goes on counting', async () => {
     const { visitor } = await open(makeStore(), { '/': count });
     const ada = visitor();
     const bodies = [];
@@ -42,7 +30,7 @@ describe('CookieStore over HTTP', () => {
     expect((await restarted.visitor(ada.jar.get('wsession')).get('/')).body).to.equal('4');
   });
 
-  it('says in the cookie how long it lives, and nothing of what it holds', async () => {
+  it('sets a cookie with its attributes, whose value shows nothing of the content', async () => {
     const store = new CookieStore(SECRET, { expire: 77, domain: 'example.com' });
     const { visitor } = await open(store, {
       '/': (ctx) => {
@@ -50,9 +38,7 @@ describe('CookieStore over HTTP', () => {
       },
     });
     const [line] = (await visitor().get('/')).setCookie;
-    expect(line).to.match(
-      /^wsession=[\w-]+; Max-Age=77; Path=\/; Domain=example\.com; HttpOnly; SameSite=Lax$/,
-    );
+    expect(line).to.match(/^wsession=[\w-]+; Max-Age=77; Path=\/; Domain=example\.com; HttpOnly; SameSite=Lax$/);
     const value = line!.slice('wsession='.length, line!.indexOf(';'));
     expect(Buffer.from(value, 'base64url').toString('latin1')).not.to.match(/confidential|small/);
   });
@@ -70,7 +56,7 @@ describe('CookieStore over HTTP', () => {
     expect(methods.map((method) => method.callCount)).to.deep.equal([1, 0, 0, 0]);
   });
 
-  it('answers a session that is too large with an error that names bytes and keys; the old one stays', async () => {
+  it('responds with 500 to a session that is too large, names bytes and keys, and keeps the old one', async () => {
     const { visitor, errors } = await open(makeStore(), {
       '/': count,
       '/read': read,
@@ -93,13 +79,13 @@ describe('CookieStore over HTTP', () => {
     expect(ada.cookie).to.equal(cookie);
     expect((await ada.get('/read')).body).to.equal('{"counter":1}');
 
-    // Another visitor, without a session so far, gets none.
+    // A visitor without a session gets none.
     const bob = visitor();
     expect((await bob.get('/large?size=4000')).setCookie).to.deep.equal([]);
     expect((await bob.get('/read')).body).to.equal('{}');
   });
 
-  it('brings back all that a header may carry', async () => {
+  it('restores a session of 8192 characters from a header', async () => {
     const { visitor } = await open(
       makeStore(),
       {
@@ -131,25 +117,25 @@ describe('CookieStore over HTTP', () => {
     expect((await ada.get('/large?size=3000')).status).to.equal(500);
   });
 
-  /** A request that waits, in the middle of its work, until `go` is called. */
-  function slow(work: Handler): { handler: Handler; arrived: Promise<void>; go(): void } {
-    let arrive!: () => void;
+  /** A handler that reads the session, then waits until `go` is called. */
+  function slow(work: Handler): { handler: Handler; reached: Promise<void>; go(): void } {
+    let reach!: () => void;
     let go!: () => void;
-    const arrived = new Promise<void>((resolve) => (arrive = resolve));
+    const reached = new Promise<void>((resolve) => (reach = resolve));
     const going = new Promise<void>((resolve) => (go = resolve));
-    const handler = async (ctx: Koa.Context) => {
+    const handler = async (ctx: Koa.Context, sessions: Sessions) => {
       const before = ctx.session.counter;
-      arrive();
+      reach();
       await going;
-      await work(ctx);
+      await work(ctx, sessions);
       return before;
     };
-    return { handler, arrived, go };
+    return { handler, reached, go };
   }
 
   for (const end of ['destroy', 'regenerate'] as const) {
-    it(`answers 409 to a request that is at work during ${end}(), and leaves the cookie alone`, async () => {
-      const { handler, arrived, go } = slow(count);
+    it(`responds with 409 to a request in progress during ${end}(), without a cookie`, async () => {
+      const { handler, reached, go } = slow(count);
       const { visitor, errors } = await open(makeStore(), {
         '/': count,
         '/slow': handler,
@@ -159,7 +145,7 @@ describe('CookieStore over HTTP', () => {
       const ada = visitor();
       await ada.get('/');
       const pending = ada.get('/slow');
-      await arrived;
+      await reached;
       expect((await ada.get('/end')).status).to.equal(200);
       const cookie = ada.cookie;
       go();
@@ -171,10 +157,40 @@ describe('CookieStore over HTTP', () => {
     });
   }
 
-  it('refuses the cookie of a request that was answered just before the logout, and arrives after it', async () => {
+  it('after a login, gives the former cookie nothing, refuses its writes, and takes a second login', async () => {
+    const { visitor, errors } = await open(makeStore(), {
+      '/': count,
+      '/login': (ctx, sessions) => sessions.of(ctx).logIn('ada'),
+      '/owner': (ctx, sessions) => [sessions.of(ctx).owner, ctx.session.counter],
+      '/read': read,
+    });
+    const ada = visitor();
+    await ada.get('/');
+    const former = ada.jar.get('wsession');
+    await ada.get('/login');
+    expect((await ada.get('/owner')).json()).to.deep.equal(['ada', 1]);
+
+    const late = visitor(former);
+    expect((await late.get('/read')).body).to.equal('{}');
+    const { status, setCookie } = await late.get('/');
+    expect([status, setCookie]).to.deep.equal([409, []]);
+    expect(errors.map(({ code }) => code)).to.deep.equal(['WSESSION_GONE']);
+    expect((await late.get('/login')).status).to.equal(200);
+    expect((await late.get('/owner')).json()).to.deep.equal(['ada', 1]);
+
+    // A minute later, the former cookie is as good as none.
+    const latest = visitor(former);
+    sinon.useFakeTimers({ now: Date.now() + 61_000, toFake: ['Date'] });
+    expect((await latest.get('/')).body).to.equal('1');
+    expect(latest.jar.get('wsession')).not.to.equal(former);
+  });
+
+  it('refuses the cookie of a request that ended just before the logout', async () => {
     const { visitor } = await open(makeStore(), {
       '/': count,
-      '/remember': (ctx) => ctx.session.expireIn(1e6),
+      '/remember': (ctx) => {
+        ctx.session.maxAge = 30 * 86_400_000;
+      },
       '/logout': (ctx) => ctx.session.destroy(),
       '/read': read,
     });
@@ -184,17 +200,9 @@ describe('CookieStore over HTTP', () => {
     await late.get('/remember');
     await ada.get('/logout');
     expect((await late.get('/read')).body).to.equal('{}');
-    const clock = sinon.useFakeTimers({ now: Date.now() + 2 * HOUR, toFake: ['Date'] });
-    for (let i = 0; i < 3; i++) {
-      const other = visitor();
-      await other.get('/');
-      await other.get('/logout');
-    }
-    expect((await late.get('/read')).body).to.equal('{}');
-    clock.restore();
   });
 
-  it('refuses the cookie of a session that ended, sent once more', async () => {
+  it('refuses a copy of the cookie after the logout', async () => {
     const { visitor } = await open(makeStore(), {
       '/': count,
       '/logout': (ctx) => {
@@ -212,7 +220,7 @@ describe('CookieStore over HTTP', () => {
     expect(mallory.jar.get('wsession')).not.to.equal(copy);
   });
 
-  it('opens a cookie only under its name, and only with its secret', async () => {
+  it('accepts a cookie only under its name, and only with its secret', async () => {
     const store = makeStore();
     const home = await open(store, { '/': count });
     const ada = home.visitor();
@@ -228,7 +236,7 @@ describe('CookieStore over HTTP', () => {
     }
   });
 
-  it('rotates secrets: the old one still opens, and the answer is sealed with the new one', async () => {
+  it('rotates secrets: the old one still opens, and the response is sealed with the new one', async () => {
     const [before, during, after] = [
       await open(makeStore(OTHER_SECRET), { '/': count }),
       await open(makeStore([SECRET, OTHER_SECRET]), { '/': count }),
@@ -259,7 +267,7 @@ describe('CookieStore over HTTP', () => {
     expect((await ada.get('/read', { headers })).body).to.equal('{"counter":1}');
   });
 
-  it('can not merge: of two parallel requests the last cookie wins, as the README says', async () => {
+  it('does not merge: of two parallel requests the last cookie wins, as the README says', async () => {
     const [one, two] = [
       slow((ctx) => {
         ctx.session.small = 'one';
@@ -277,7 +285,7 @@ describe('CookieStore over HTTP', () => {
     const ada = visitor();
     await ada.get('/');
     const pending = [ada.get('/one'), ada.get('/two')];
-    await Promise.all([one.arrived, two.arrived]);
+    await Promise.all([one.reached, two.reached]);
     one.go();
     await pending[0];
     two.go();

@@ -1,8 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { canMeasureHeap, usedHeap } from 'testkit';
-import { Recent } from '../dist/recent.js';
-import { Revoked } from '../dist/revoked.js';
+import { RevocationList } from '../dist/revocation-list.js';
 import { call, changesOf, create, loaded, makeStore, newAddress, recordOf, update } from './support.js';
 
 (canMeasureHeap ? describe : describe.skip)('The memory of CookieStore', function () {
@@ -16,45 +16,65 @@ import { call, changesOf, create, loaded, makeStore, newAddress, recordOf, updat
         update(store, token, changesOf({ counter: String(i) }));
       }
     };
-    live(20_000); // what it remembers lately is full by now
+    live(20_000); // the cache is full by now
     const before = usedHeap();
     live(200_000);
     expect(usedHeap() - before).to.be.below(2e6);
     expect(loaded(store, create(store), call)).not.to.equal(undefined);
   });
 
-  for (const length of [100, 450, 4000]) {
-    it(`of recent tokens of ${length} characters is under 8 MB, whatever they were cut out of`, () => {
+  for (const length of [0, 200, 2800]) {
+    it(`stays under 8 MB for cached tokens of sessions of ${length} characters, cut out of larger headers`, () => {
+      const tokens = function* (count: number): Iterable<string> {
+        const sealing = makeStore();
+        for (let i = 0; i < count; i++) yield create(sealing, recordOf({ key: `日${'t'.repeat(length)}` }));
+      };
+      for (const _ of tokens(10_000)); // fills the cache of another store
       const before = usedHeap();
-      const recent = new Recent();
+      const store = makeStore();
       let largest = 0;
       for (let round = 0; round < 20; round++) {
-        for (let i = 0; i < 2 ** 19 / length / 8; i++) {
-          const header = `${'x'.repeat(8000)}${newAddress()}${'y'.repeat(length)}`;
-          const text = Buffer.from(`日${'t'.repeat(length * 0.7)}`).toString();
-          const record = { entries: new Map([['key', text]]), createdAt: Date.now(), expiresAt: Date.now() };
-          recent.set(header.slice(8000, 8000 + length), { name: 'wsession', owner: newAddress(), record });
-        }
+        for (const token of tokens(2 ** 19 / (200 + length) / 8))
+          expect(loaded(store, `${'x'.repeat(8000)}${token}`.slice(8000))).not.to.equal(undefined);
         largest = Math.max(largest, usedHeap() - before);
       }
       expect(largest).to.be.within(1e6, 8e6);
-      expect(recent.get('wsession', 'x')).to.equal(undefined);
+      expect(loaded(store, 'x')).to.equal(undefined);
     });
   }
 
-  it('of a session that ended is about 100 bytes, until it is due', () => {
-    const clock = sinon.useFakeTimers({ now: Date.now(), toFake: ['Date'] });
+  /** Bytes for each of many sessions that ended, and what is left of all when they are due. */
+  function measure(sessions: number, replaced: boolean): { each: number; left: number } {
+    const clock = sinon.useFakeTimers({ now: Date.now(), toFake: ['Date', 'performance', 'setTimeout'] });
     try {
       const before = usedHeap();
-      const revoked = new Revoked();
-      for (let i = 0; i < 200_000; i++) revoked.add(newAddress(), Date.now() + 1000);
-      expect((usedHeap() - before) / 200_000).to.be.within(60, 130);
+      const list = new RevocationList();
+      const add = () => {
+        const until = Date.now() + 1000;
+        const by = randomBytes(375).toString('base64url'); // 500 characters
+        list.add(newAddress(), until, replaced ? { by, until } : undefined);
+      };
+      for (let i = 0; i < sessions; i++) add();
+      const each = (usedHeap() - before) / sessions;
       clock.tick(1000);
-      for (let i = 0; i < 3; i++) revoked.add(newAddress(), Date.now() + 1000);
-      expect(usedHeap() - before).to.be.below(1e6);
-      expect(revoked.has('x')).to.equal(false);
+      for (let i = 0; i < 3; i++) list.add(newAddress(), Date.now() + 1000);
+      const left = usedHeap() - before;
+      expect(list.has('x')).to.equal(false);
+      return { each, left };
     } finally {
       clock.restore();
     }
+  }
+
+  it('of a destroyed session is about 100 bytes, until its tokens have expired', () => {
+    const { each, left } = measure(200_000, false);
+    expect(each).to.be.within(60, 130);
+    expect(left).to.be.below(1e6);
+  });
+
+  it("of a replaced session is about 450 bytes and its successor's token, until the mark has expired", () => {
+    const { each, left } = measure(20_000, true);
+    expect(each).to.be.within(850, 1200);
+    expect(left).to.be.below(1e6);
   });
 });

@@ -1,15 +1,17 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { packRecord } from 'koa-wsession';
+import { packRecord } from 'koa-wsession/store';
 import { Sealer } from '../dist/seal.js';
 import {
   call,
+  changesOf,
   create,
   loaded,
   makeStore,
   masterKeyOf,
   newAddress,
+  now,
   OTHER_SECRET,
   openByHand,
   recordOf,
@@ -22,12 +24,14 @@ describe('a token', () => {
   const masterKey = createSecretKey(masterKeyOf(SECRET));
   const sealer = new Sealer([masterKey]);
 
-  it('that was sealed once opens for ever', () => {
+  it('that was sealed by an earlier build still opens', () => {
     const store = makeStore(known.secret);
     const record = loaded(store, known.token, { ...call, name: known.name });
     expect(record).to.deep.equal({
       createdAt: known.createdAt,
+      updatedAt: known.updatedAt,
       expiresAt: known.expiresAt,
+      revision: known.revision,
       entries: new Map(Object.entries(known.entries)),
     });
   });
@@ -58,7 +62,7 @@ describe('a token', () => {
     }
   });
 
-  it('is another one each time, with a nonce of its own', () => {
+  it('is different each time, with a nonce of its own', () => {
     const [keys, nonces, rest] = [new Set<string>(), new Set<string>(), new Set<string>()];
     for (let i = 0; i < 500; i++) {
       const bytes = Buffer.from(sealer.seal('wsession', 'the same'), 'base64url');
@@ -84,7 +88,7 @@ describe('a token', () => {
     expect(new Set(halves).size).to.equal(3);
   });
 
-  it('of another version does not open, even where all else is right', () => {
+  it('of another version does not open, even if all else is right', () => {
     for (const version of [0, 2, 49, 129, 255])
       expect(sealer.open('wsession', sealByHand('text', { version })), String(version)).to.equal(undefined);
   });
@@ -92,25 +96,19 @@ describe('a token', () => {
   it('opens only under the name for which it was sealed', () => {
     const token = sealer.seal('name', 'text');
     expect(sealer.open('name', token)).to.equal('text');
-    for (const name of ['', 'nam', 'name2', 'Name', '\u0001name'])
-      expect(sealer.open(name, token)).to.equal(undefined);
+    for (const name of ['', 'nam', 'name2', 'Name', '\u0001name']) expect(sealer.open(name, token)).to.equal(undefined);
     const store = makeStore();
     const named = { ...call, name: 'one' };
     const sealed = create(store, recordOf(), named);
     expect(loaded(store, sealed, call)).to.equal(undefined);
-    expect(store.update(sealed, { set: new Map(), delete: [], expiresAt: 9e15 }, call).outcome).to.equal(
-      'gone',
-    );
-    expect(store.destroy(sealed, call)).to.equal(undefined);
+    expect(now(store.update(sealed, changesOf({}), call)).outcome).to.equal('gone');
+    expect(store.destroy(sealed, call)).to.deep.equal({ outcome: 'none' });
     expect(loaded(store, sealed, named)).not.to.equal(undefined);
   });
 
   it('opens only with its secret', () => {
     expect(
-      new Sealer([createSecretKey(masterKeyOf(OTHER_SECRET))]).open(
-        'wsession',
-        sealer.seal('wsession', 'text'),
-      ),
+      new Sealer([createSecretKey(masterKeyOf(OTHER_SECRET))]).open('wsession', sealer.seal('wsession', 'text')),
     ).to.equal(undefined);
   });
 
@@ -127,9 +125,7 @@ describe('a token', () => {
     for (const text of ['x', 'xx', 'xxx']) {
       const token = sealer.seal('wsession', text);
       const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
-      const opening = [...alphabet].filter(
-        (last) => sealer.open('wsession', token.slice(0, -1) + last) === text,
-      );
+      const opening = [...alphabet].filter((last) => sealer.open('wsession', token.slice(0, -1) + last) === text);
       expect(opening).to.deep.equal([token.at(-1)]);
       for (const other of [
         `${token}=`,
@@ -152,7 +148,7 @@ describe('a token', () => {
     }
   });
 
-  it('of more than 8192 characters is not looked at', () => {
+  it('of more than 8192 characters does not open', () => {
     const longest = sealByHand('x'.repeat(6144 - 41));
     expect(longest.length).to.equal(8192);
     expect(sealer.open('wsession', longest)).to.have.length(6103);
@@ -164,7 +160,7 @@ describe('a token', () => {
     expect(loaded(store, large, call)).to.equal(undefined);
   });
 
-  it('that holds no record is none, though it opens', () => {
+  it('that opens but holds no record is absent', () => {
     const store = makeStore();
     const record = packRecord(newAddress(), recordOf({ a: '1' }));
     expect(loaded(store, sealByHand(record), call)?.entries.get('a')).to.equal('1');
@@ -172,12 +168,13 @@ describe('a token', () => {
       '',
       'x',
       '{}',
-      '1,',
-      '1,\n',
+      '2,',
+      '2,\n',
       record.slice(1),
       record.slice(0, -1),
       `${record}x`,
-      `2${record.slice(1)}`,
+      `1${record.slice(1)}`,
+      `3${record.slice(1)}`,
     ])
       expect(loaded(store, sealByHand(text), call), JSON.stringify(text)).to.equal(undefined);
   });

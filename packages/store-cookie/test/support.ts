@@ -1,34 +1,10 @@
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHash,
-  createHmac,
-  randomBytes,
-  scryptSync,
-} from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes, scryptSync } from 'node:crypto';
 import { CookieStore } from '@koa-wsession/store-cookie';
-import Koa from 'koa';
-import {
-  type Call,
-  type Changes,
-  type SessionOptions,
-  type SessionRecord,
-  type Store,
-  session,
-} from 'koa-wsession';
-import { Client, serve } from 'testkit/http';
-
-declare module 'koa-wsession' {
-  interface SessionData {
-    counter?: number;
-    large?: string;
-    small?: string;
-  }
-}
+import { type Awaitable, type Call, type Changes, isRecord, type SessionRecord } from 'koa-wsession/store';
 
 export const HOUR = 3_600_000;
 
-/** Deriving a key takes 0.2 s: the tests share their secrets. */
+/** Deriving a key takes 0.2 s: so the tests share their secrets. */
 export const SECRET = 'the secret of the tests, which nobody else has';
 export const OTHER_SECRET = 'another secret of the tests, 32 bytes or more';
 
@@ -46,25 +22,30 @@ export function recordOf(entries: Record<string, string> = {}, lifetime: number 
   return {
     entries: new Map(Object.entries(entries)),
     createdAt: Date.now(),
+    updatedAt: Date.now(),
     expiresAt: Date.now() + lifetime,
+    revision: 1,
   };
 }
 
 export function changesOf(entries: Record<string, string>, lifetime: number = HOUR): Changes {
-  return { set: new Map(Object.entries(entries)), delete: [], expiresAt: Date.now() + lifetime };
+  const now = Date.now();
+  return { set: new Map(Object.entries(entries)), delete: [], updatedAt: now, expiresAt: now + lifetime };
 }
 
-/** A new session; answers its token. */
-export function create(
-  store: CookieStore,
-  record: SessionRecord = recordOf({ a: '1' }),
-  at: Call = call,
-): string {
+/** What a store without `revocations` returns: it never waits. */
+export function now<T>(answer: Awaitable<T>): T {
+  if (answer instanceof Promise) throw new Error('it is a promise');
+  return answer;
+}
+
+/** Creates a session and returns its token. */
+export function create(store: CookieStore, record: SessionRecord = recordOf({ a: '1' }), at: Call = call): string {
   return tokenOf(store.create(newAddress(), record, at));
 }
 
 export function update(store: CookieStore, token: string, changes: Changes): string {
-  return tokenOf(store.update(token, changes, call));
+  return tokenOf(now(store.update(token, changes, call)));
 }
 
 function tokenOf(answer: { outcome: string; token?: string }): string {
@@ -72,13 +53,12 @@ function tokenOf(answer: { outcome: string; token?: string }): string {
   return answer.token;
 }
 
-/* The README's description of a token, written down a second time. */
+/* A second implementation of the README's description of a token. */
 
 export function masterKeyOf(secret: string): Buffer {
   const known = masterKeys.get(secret);
   const key =
-    known ??
-    scryptSync(secret, '@koa-wsession/store-cookie 1', 32, { N: 32768, r: 8, p: 3, maxmem: 100_000_000 });
+    known ?? scryptSync(secret, '@koa-wsession/store-cookie 1', 32, { N: 32768, r: 8, p: 3, maxmem: 100_000_000 });
   masterKeys.set(secret, key);
   return key;
 }
@@ -109,11 +89,7 @@ export function sealByHand(
   return Buffer.concat([Buffer.of(version), random, body, cipher.getAuthTag()]).toString('base64url');
 }
 
-export function openByHand(
-  token: string,
-  name = 'wsession',
-  masterKey: Buffer = masterKeyOf(SECRET),
-): string {
+export function openByHand(token: string, name = 'wsession', masterKey: Buffer = masterKeyOf(SECRET)): string {
   const bytes = Buffer.from(token, 'base64url');
   const random = bytes.subarray(1, 25);
   const key = messageKeyOf(masterKey, random);
@@ -123,56 +99,8 @@ export function openByHand(
   return decipher.update(bytes.subarray(25, bytes.length - 16), undefined, 'utf8') + decipher.final('utf8');
 }
 
-/* A small app over HTTP. */
-
-export interface World {
-  /** A visitor, with a cookie or without. */
-  visitor(cookie?: string): Client;
-  /** What the app reported as `error` events. */
-  readonly errors: Array<Error & { code?: string; bytes?: number; largest?: readonly string[] }>;
-  readonly app: Koa;
-  close(): Promise<void>;
-}
-
-export type Handler = (ctx: Koa.Context) => unknown;
-
-/** An app with a handler by path, on `store`. */
-export async function makeWorld(
-  store: Store,
-  handlers: Record<string, Handler>,
-  options: SessionOptions = {},
-): Promise<World> {
-  const app = new Koa();
-  const errors: World['errors'] = [];
-  app.on('error', (error) => errors.push(error));
-  app.use(session(store, options));
-  app.use(async (ctx) => {
-    ctx.body = JSON.stringify((await handlers[ctx.path]?.(ctx)) ?? 'ok');
-  });
-  const served = await serve(app);
-  return {
-    app,
-    errors,
-    visitor(cookie) {
-      const client = new Client(served);
-      if (cookie !== undefined) client.jar.set(options.name ?? 'wsession', cookie);
-      return client;
-    },
-    close: () => served.close(),
-  };
-}
-
-export function count(ctx: Koa.Context): number {
-  ctx.session.counter = (ctx.session.counter ?? 0) + 1;
-  return ctx.session.counter;
-}
-
-export function read(ctx: Koa.Context): object {
-  return { ...ctx.session };
-}
-
-/** The record, or `undefined` for whatever says that there is none. */
-export function loaded(store: CookieStore, token: string, at: Call): SessionRecord | undefined {
-  const answer = store.load(token, at);
-  return typeof answer === 'object' ? answer : undefined;
+/** The record, or `undefined` for every kind of absence. */
+export function loaded(store: CookieStore, token: string, at: Call = call): SessionRecord | undefined {
+  const answer = now(store.load(token, at));
+  return isRecord(answer) ? answer : undefined;
 }

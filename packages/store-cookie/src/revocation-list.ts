@@ -1,0 +1,59 @@
+import type { Replacement } from 'koa-wsession/store';
+
+/**
+ * The addresses of sessions that were destroyed, each until no token of the session can be valid. An address takes
+ * about 100 bytes.
+ *
+ * A new address goes into the young half. Once all addresses of the old half are due, that half is dropped and the
+ * young one becomes the old one. So nothing searches for what is due, and an address stays longer than it must: up to
+ * twice as long while others follow.
+ *
+ * A half is due when its instant has come by the clock *and* as much time has really passed: the clock may be set
+ * forward by mistake and back again, and what was dropped meanwhile would be missing.
+ */
+export class RevocationList {
+  #young: Half = new Half();
+  #old: Half = new Half();
+  /** Marks are larger than addresses, and live for a minute. */
+  readonly #marks: Map<string, Replacement> = new Map();
+
+  has(address: string): boolean {
+    return this.#young.addresses.has(address) || this.#old.addresses.has(address);
+  }
+
+  /** The mark of a session that goes on under another token, until the mark expires. */
+  mark(address: string): Replacement | undefined {
+    const mark = this.#marks.get(address);
+    return mark && Date.now() < mark.until ? mark : undefined;
+  }
+
+  /** `until`: when the last token of the session expires, in milliseconds since the epoch. */
+  add(address: string, until: number, replaced?: Replacement): void {
+    if (this.#old.isDue()) {
+      this.#old = this.#young;
+      this.#young = new Half();
+    }
+    this.#young.add(address, Math.max(until, replaced?.until ?? 0));
+    if (!replaced) return;
+    this.#marks.set(address, replaced);
+    setTimeout(() => this.#marks.delete(address), replaced.until - Date.now()).unref();
+  }
+}
+
+class Half {
+  readonly addresses: Set<string> = new Set();
+  /** When the last address is due, by the clock. */
+  #until = 0;
+  /** The same in `performance.now()` milliseconds, which can't be set. */
+  #untilUptime = 0;
+
+  add(address: string, until: number): void {
+    this.addresses.add(address);
+    this.#until = Math.max(this.#until, until);
+    this.#untilUptime = Math.max(this.#untilUptime, performance.now() + until - Date.now());
+  }
+
+  isDue(): boolean {
+    return this.#until <= Date.now() && this.#untilUptime <= performance.now();
+  }
+}
