@@ -9,18 +9,26 @@ import { type Browser, type BrowserContext, chromium } from 'playwright-core';
 
 const CHROMIUM = '/usr/bin/chromium';
 
+const ARGS = [
+  ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
+  ...['--disable-background-networking', '--disable-component-update'],
+  '--host-resolver-rules=MAP * 127.0.0.1',
+];
+
 /** What browser tests need. */
 export const BROWSER: readonly string[] = ['chromium', 'openssl'];
 
 /** Headless Chromium for which every host name is 127.0.0.1, so that `shop.test` and `evil.test` are two sites. */
 export function startBrowser(): Promise<Browser> {
-  return chromium.launch({
+  return chromium.launch({ executablePath: CHROMIUM, args: ARGS });
+}
+
+/** The same with a profile on disk, as a visitor has it who closes the browser and opens it again. */
+export function startWithProfile(directory: string): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(directory, {
     executablePath: CHROMIUM,
-    args: [
-      ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
-      ...['--disable-background-networking', '--disable-component-update'],
-      '--host-resolver-rules=MAP * 127.0.0.1',
-    ],
+    args: ARGS,
+    ignoreHTTPSErrors: true,
   });
 }
 

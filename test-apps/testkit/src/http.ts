@@ -127,25 +127,21 @@ function send(
 ): Promise<ClientResponse> {
   return new Promise((resolve, reject) => {
     // A connection of its own for each request: none that a closing server has just ended is used again.
-    const outgoing = request(
-      url,
-      { method, headers, agent: false, ...(signal && { signal }) },
-      (incoming) => {
-        const chunks: Buffer[] = [];
-        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-        incoming.once('error', reject);
-        incoming.once('end', () => {
-          const text = Buffer.concat(chunks).toString();
-          resolve({
-            status: incoming.statusCode as number,
-            body: text,
-            headers: incoming.headers,
-            setCookie: incoming.headers['set-cookie'] ?? [],
-            json: () => JSON.parse(text),
-          });
+    const outgoing = request(url, { method, headers, agent: false, ...(signal && { signal }) }, (incoming) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.once('error', reject);
+      incoming.once('end', () => {
+        const text = Buffer.concat(chunks).toString();
+        resolve({
+          status: incoming.statusCode as number,
+          body: text,
+          headers: incoming.headers,
+          setCookie: incoming.headers['set-cookie'] ?? [],
+          json: () => JSON.parse(text),
         });
-      },
-    );
+      });
+    });
     outgoing.once('error', reject);
     outgoing.end(body);
   });

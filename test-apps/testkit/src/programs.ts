@@ -22,11 +22,7 @@ export function describeWith(programs: readonly string[], title: string, suite: 
 }
 
 /** The same for one test. */
-export function itWith(
-  programs: readonly string[],
-  title: string,
-  test: (this: Timed) => Promise<void>,
-): void {
+export function itWith(programs: readonly string[], title: string, test: (this: Timed) => Promise<void>): void {
   const missing = missingOf(programs);
   if (missing === undefined) it(title, test);
   else it.skip(`${title} (${missing})`);

@@ -27,11 +27,7 @@ function isComplete(reply: string): boolean {
 }
 
 /** Waits until a condition holds, asking again every few milliseconds. */
-export async function until(
-  what: string,
-  holds: () => boolean | Promise<boolean>,
-  timeout = 10_000,
-): Promise<void> {
+export async function until(what: string, holds: () => boolean | Promise<boolean>, timeout = 10_000): Promise<void> {
   const deadline = Date.now() + timeout;
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`Not within ${timeout} ms: ${what}.`);

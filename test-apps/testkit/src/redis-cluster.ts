@@ -38,9 +38,7 @@ async function form(nodes: readonly RedisServer[]): Promise<void> {
   for (const { port } of nodes.slice(1)) await command(port, `CLUSTER MEET 127.0.0.1 ${first.port}`);
 
   for (const [i, { port }] of nodes.slice(3).entries()) {
-    await until('a replica knows its master', async () =>
-      (await ask(port, 'CLUSTER NODES')).includes(`${ids[i]} `),
-    );
+    await until('a replica knows its master', async () => (await ask(port, 'CLUSTER NODES')).includes(`${ids[i]} `));
     await command(port, `CLUSTER REPLICATE ${ids[i]}`);
   }
   await until('each node sees the whole cluster, and each replica is in sync', async () => {
@@ -65,10 +63,7 @@ function textOf(reply: string): string {
 }
 
 /** All or none: when one doesn't start, the others are stopped. */
-export async function startAll(
-  count: number,
-  start: (index: number) => Promise<RedisServer>,
-): Promise<RedisServer[]> {
+export async function startAll(count: number, start: (index: number) => Promise<RedisServer>): Promise<RedisServer[]> {
   const started = await Promise.allSettled(Array.from({ length: count }, (_, index) => start(index)));
   const servers = started.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   const failed = started.find((one) => one.status === 'rejected');

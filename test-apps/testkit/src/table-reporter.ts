@@ -17,9 +17,7 @@ export default class TableReporter {
     const row = (outcome: keyof typeof tally, test: Test, note: string): void => {
       tally[outcome]++;
       const seconds = ((test.duration ?? 0) / 1000).toFixed(1);
-      const title = `${test.parent?.fullTitle() ?? ''}: ${test.title}`
-        .replaceAll('|', '\\|')
-        .replaceAll('\n', ' ');
+      const title = `${test.parent?.fullTitle() ?? ''}: ${test.title}`.replaceAll('|', '\\|').replaceAll('\n', ' ');
       console.log(`| ${title} | ${note} | ${seconds} |`);
     };
     console.log('| tried | outcome | seconds |\n|---|---|---|');

@@ -1,0 +1,98 @@
+import { randomBytes } from 'node:crypto';
+import { PostgresStore, type PostgresStoreOptions } from '@koa-wsession/store-postgres';
+import type { Absent, Changes, DestroyCall, SessionRecord } from 'koa-wsession/store';
+import pg from 'pg';
+import postgres from 'postgres';
+
+/** What a test needs of a client of either library. */
+export interface TestClient {
+  store(options?: PostgresStoreOptions): PostgresStore;
+  end(): Promise<void>;
+}
+
+export interface ClientOptions {
+  port: number;
+  user?: string;
+  max?: number;
+  /** Milliseconds. */
+  connectionTimeout?: number;
+}
+
+const database = ({ port, user = 'app', max = 10 }: ClientOptions) => ({
+  ...{ host: '127.0.0.1', port, user, max, database: 'postgres' },
+});
+
+/** The clients that the store takes. */
+export const clients = {
+  pg: (options: ClientOptions): TestClient => {
+    const pool = new pg.Pool(database(options));
+    return { store: (more) => new PostgresStore(pool, more), end: () => pool.end() };
+  },
+  postgres: (options: ClientOptions): TestClient => {
+    const sql = postgres({ ...database(options), backoff: () => 0.05 });
+    return { store: (more) => new PostgresStore(sql, more), end: () => sql.end({ timeout: 0 }) };
+  },
+};
+
+export type ClientName = keyof typeof clients;
+export const NAMES = Object.keys(clients) as ClientName[];
+
+/** Runs SQL as the superuser, on a connection of its own. */
+export async function query(port: number, text: string, values: unknown[] = []): Promise<pg.QueryResult['rows']> {
+  const client = new pg.Client(database({ port }));
+  await client.connect();
+  try {
+    return (await client.query(text, values)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+export const HOUR = 3_600_000;
+
+export function call(timeout = 5000): DestroyCall {
+  return { name: 'test', deadline: performance.now() + timeout };
+}
+
+/** A key as the core makes them. */
+export function address(): string {
+  return randomBytes(32).toString('base64url');
+}
+
+export function recordOf(entries: Record<string, string> = {}, expiresAt = Date.now() + HOUR): SessionRecord {
+  const now = Date.now();
+  return {
+    entries: new Map(Object.entries(entries)),
+    createdAt: now,
+    updatedAt: now,
+    expiresAt,
+    revision: 1,
+  };
+}
+
+export function changesOf(set: Record<string, string>, more: Partial<Changes> = {}): Changes {
+  const now = Date.now();
+  return { set: new Map(Object.entries(set)), delete: [], updatedAt: now, expiresAt: now + HOUR, ...more };
+}
+
+export function contentOf(loaded: SessionRecord | Absent): Record<string, string> | undefined {
+  return typeof loaded === 'object' && 'entries' in loaded ? Object.fromEntries(loaded.entries) : undefined;
+}
+
+/** The error that a promise rejects with. */
+export function rejection(promise: unknown): Promise<Error> {
+  return Promise.resolve(promise).then(
+    () => {
+      throw new Error('It was expected to fail.');
+    },
+    (error) => error,
+  );
+}
+
+/** Waits until a condition holds. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, timeout = 15_000): Promise<void> {
+  for (const end = Date.now() + timeout; !(await holds()); ) {
+    if (Date.now() > end) throw new Error(`Not within ${timeout} ms: ${what}.`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
