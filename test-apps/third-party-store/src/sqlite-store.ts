@@ -1,21 +1,33 @@
 import {
+  type Absent,
   applyChanges,
   type Capabilities,
   type Changes,
   type Created,
   checkStoreOptions,
+  type DestroyCall,
+  type Destroyed,
   findConflict,
-  type OwnerIndex,
+  isRecord,
+  isReplacement,
+  noneToDestroy,
   packRecord,
+  type SessionIndex,
   type SessionRecord,
   type Store,
   type StoreOptions,
   type Updated,
   unpackRecord,
-} from 'koa-wsession';
-import type { Database } from 'node-sqlite3-wasm';
+} from 'koa-wsession/store';
+import type { Database, SQLiteValue } from 'node-sqlite3-wasm';
 
-/** Sessions in a table of a SQLite database: a row a session, its entries as one packed text. */
+/** A row is a live record, or the mark of a replaced session: `successor`. `expires` is the instant of either. */
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS sessions (key TEXT PRIMARY KEY, expires INTEGER NOT NULL, record BLOB, successor TEXT) STRICT;
+  CREATE TABLE IF NOT EXISTS groups (name TEXT, key TEXT, until INTEGER NOT NULL, PRIMARY KEY (name, key)) STRICT;
+`;
+
+/** Sessions in a SQLite database: one row each, the record as one packed text. */
 export class SqliteStore implements Store {
   readonly expire: number;
   readonly secure: boolean;
@@ -24,33 +36,23 @@ export class SqliteStore implements Store {
   readonly #database: Database;
 
   constructor(database: Database, options: StoreOptions = {}) {
-    ({
-      expire: this.expire,
-      secure: this.secure,
-      domain: this.domain,
-    } = checkStoreOptions('SqliteStore', options));
+    ({ expire: this.expire, secure: this.secure, domain: this.domain } = checkStoreOptions('SqliteStore', options));
     this.#database = database;
-    database.exec(
-      'CREATE TABLE IF NOT EXISTS owners (owner TEXT, key TEXT, until INTEGER NOT NULL, PRIMARY KEY (owner, key)) STRICT',
-    );
-    database.exec(
-      'CREATE TABLE IF NOT EXISTS sessions (key TEXT PRIMARY KEY, expires INTEGER NOT NULL, record BLOB NOT NULL) STRICT',
-    );
+    database.exec(SCHEMA);
   }
 
-  load(key: string): SessionRecord | undefined {
-    const row = this.#database.get('SELECT record FROM sessions WHERE key = ? AND expires > ?', [
-      key,
-      Date.now(),
-    ]);
-    return row?.record instanceof Uint8Array
-      ? unpackRecord(key, Buffer.from(row.record).toString())
-      : undefined;
+  load(key: string): SessionRecord | Absent {
+    const now = Date.now();
+    const row = this.#database.get('SELECT * FROM sessions WHERE key = ? AND expires > ?', [key, now]);
+    if (!row) return undefined;
+    if (row.successor !== null) return { by: String(row.successor), until: Number(row.expires) };
+    return unpackRecord(key, Buffer.from(row.record as Uint8Array).toString()) ?? 'corrupt';
   }
 
   create(key: string, record: SessionRecord): Created {
     return this.#atomically(() => {
-      if (this.load(key)) return { outcome: 'exists' };
+      const found = this.load(key);
+      if (isRecord(found) || isReplacement(found)) return { outcome: 'exists' };
       this.#write(key, record);
       return { outcome: 'created' };
     });
@@ -59,59 +61,74 @@ export class SqliteStore implements Store {
   update(key: string, changes: Changes): Updated {
     return this.#atomically(() => {
       const record = this.load(key);
-      if (!record) return { outcome: 'gone' };
+      if (!isRecord(record)) return { outcome: 'gone' };
       const conflict = findConflict(record, changes);
       if (conflict) return conflict;
-      this.#write(key, applyChanges(record, changes));
-      return { outcome: 'updated' };
+      const changed = applyChanges(record, changes);
+      this.#write(key, changed);
+      return { outcome: 'updated', revision: changed.revision };
     });
   }
 
-  destroy(key: string): SessionRecord | undefined {
+  destroy(key: string, { replaced, revision }: DestroyCall): Destroyed {
     return this.#atomically(() => {
       const record = this.load(key);
-      this.#database.run('DELETE FROM sessions WHERE key = ?', [key]);
-      return record;
+      if (!isRecord(record)) return noneToDestroy(record);
+      if (revision !== undefined && revision !== record.revision) return { outcome: 'changed', record };
+      if (replaced) this.#run('REPLACE INTO sessions VALUES (?, ?, NULL, ?)', key, replaced.until, replaced.by);
+      else this.#run('DELETE FROM sessions WHERE key = ?', key);
+      return { outcome: 'destroyed', record };
     });
   }
 
-  /** Whose sessions are whose, for `sessions.list` and `sessions.revoke`. */
-  readonly owners: OwnerIndex = {
-    add: (owner, key, until) => {
-      this.#database.run(
-        'INSERT INTO owners VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)',
-        [owner, key, until],
-      );
-    },
-    remove: (owner, key) => {
-      this.#database.run('DELETE FROM owners WHERE owner = ? AND key = ?', [owner, key]);
-    },
-    keys: (owner) => {
-      const rows = this.#database.all('SELECT key FROM owners WHERE owner = ? AND until > ?', [
-        owner,
-        Date.now(),
-      ]);
-      return rows.map((row) => String(row.key));
-    },
+  /** For `sessions.revokeAll()`: the keys in order, a batch at a time. */
+  async *scan(): AsyncIterable<readonly string[]> {
+    for (let keys = ['']; keys.length > 0; ) {
+      const after = keys.at(-1) as string;
+      keys = this.#keys('SELECT key FROM sessions WHERE key > ? ORDER BY key LIMIT 1000', after);
+      yield keys;
+    }
+  }
+
+  /** For `sessions.list()` and `sessions.revoke()`: which sessions belong to which owner. */
+  readonly index: SessionIndex = {
+    add: (group, key, until, { limit = Number.POSITIVE_INFINITY }) =>
+      this.#atomically(() => {
+        const keys = this.#keysOf(group);
+        if (keys.length >= limit && !keys.includes(key)) return false;
+        const latest = 'ON CONFLICT DO UPDATE SET until = max(until, excluded.until)';
+        this.#run(`INSERT INTO groups VALUES (?, ?, ?) ${latest}`, group, key, Math.floor(until));
+        return true;
+      }),
+    remove: (group, key) => this.#run('DELETE FROM groups WHERE name = ? AND key = ?', group, key),
+    keys: (group) => this.#keysOf(group),
   };
 
-  /** Removes what expired; call it now and then. */
+  /** Removes what has expired; call it now and then. */
   sweep(): void {
-    this.#database.run('DELETE FROM sessions WHERE expires <= ?', [Date.now()]);
-    this.#database.run('DELETE FROM owners WHERE until <= ?', [Date.now()]);
+    this.#run('DELETE FROM sessions WHERE expires <= ?', Date.now());
+    this.#run('DELETE FROM groups WHERE until <= ?', Date.now());
   }
 
   #write(key: string, record: SessionRecord): void {
     // As bytes: SQLite ends a text at its first NUL.
     const packed = Buffer.from(packRecord(key, record));
-    this.#database.run('REPLACE INTO sessions (key, expires, record) VALUES (?, ?, ?)', [
-      key,
-      Math.floor(record.expiresAt),
-      packed,
-    ]);
+    this.#run('REPLACE INTO sessions VALUES (?, ?, ?, NULL)', key, Math.floor(record.expiresAt), packed);
   }
 
-  /** One step, towards other processes too: nobody else writes between its reading and its writing. */
+  #keysOf(group: string): string[] {
+    return this.#keys('SELECT key FROM groups WHERE name = ? AND until > ?', group, Date.now());
+  }
+
+  #keys(query: string, ...values: SQLiteValue[]): string[] {
+    return this.#database.all(query, values).map(({ key }) => String(key));
+  }
+
+  #run(statement: string, ...values: SQLiteValue[]): void {
+    this.#database.run(statement, values);
+  }
+
+  /** One step, also towards other processes: no other write comes between its reads and its writes. */
   #atomically<T>(step: () => T): T {
     this.#database.exec('BEGIN IMMEDIATE');
     try {
