@@ -1,7 +1,14 @@
 import { readFileSync } from 'node:fs';
 import type Koa from 'koa';
 
-/** Text that is HTML already. All other text is escaped when it comes into a page. */
+declare module 'koa-wsession' {
+  interface FlashMessages {
+    /** What the next page tells the visitor. */
+    notice: string;
+  }
+}
+
+/** Text that is HTML already. Any other text is escaped in a page. */
 export class Html {
   readonly text: string;
 
@@ -10,7 +17,7 @@ export class Html {
   }
 }
 
-/** HTML with values in it: escaped, unless they are HTML already; lists are joined, `undefined` is nothing. */
+/** HTML with values in it: escaped unless they are HTML already; lists are joined, `undefined` becomes nothing. */
 export function html(parts: TemplateStringsArray, ...values: unknown[]): Html {
   return new Html(parts.map((part, i) => (i === 0 ? part : toText(values[i - 1]) + part)).join(''));
 }
@@ -27,14 +34,14 @@ export interface Page {
   /** Where the sessions are, for the foot of the page. */
   readonly place: string;
   readonly main: Html;
-  /** What stands beside the name in the head of the page. */
+  /** What the head of the page shows next to the name. */
   readonly nav?: Html | undefined;
-  readonly notice?: string | undefined;
+  readonly notices?: readonly string[];
   readonly script?: string;
 }
 
 /** The frame of every page. */
-export function renderPage({ title, place, main, nav, notice, script }: Page): string {
+export function renderPage({ title, place, main, nav, notices = [], script }: Page): string {
   return html`<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -46,7 +53,7 @@ ${script === undefined ? undefined : html`<script type="module" src="${script}">
 <header><a class="brand" href="/">koa-wsession</a>${nav}</header>
 <main>
 <h1>${title}</h1>
-${notice === undefined ? undefined : html`<p class="notice" role="status">${notice}</p>`}
+${notices.map((notice) => html`<p class="notice" role="status">${notice}</p>`)}
 ${main}
 </main>
 <footer>Sessions: ${place}.</footer>
@@ -56,7 +63,7 @@ ${main}
 
 const STYLE = readFileSync(new URL('../style.css', import.meta.url), 'utf8');
 
-/** Serves the style sheet, and allows pages nothing that is not their own. */
+/** Serves the style sheet, and lets pages load only the app's own files. */
 export function pages(): Koa.Middleware {
   return (ctx, next) => {
     ctx.set(

@@ -3,8 +3,8 @@ import { CookieStore } from '@koa-wsession/store-cookie';
 import { FsStore } from '@koa-wsession/store-fs';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { Redis } from 'ioredis';
-import type { Store, StoreOptions } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
+import type { Store, StoreOptions } from 'koa-wsession/store';
 
 export interface Choice {
   readonly store: Store;
@@ -13,10 +13,10 @@ export interface Choice {
 }
 
 /** The one line that is different for each store. */
-export function chooseStore(name: string, options: StoreOptions = {}): Choice {
+export function chooseStore(name: string, options: StoreOptions): Choice {
   switch (name) {
     case 'cookie':
-      // Without a SESSION_SECRET of its own, a restart of the app ends every session.
+      // Without a SESSION_SECRET, a restart of the app ends every session.
       return {
         store: new CookieStore(process.env.SESSION_SECRET ?? randomBytes(32).toString('base64'), options),
         place: 'sealed in your cookie',
@@ -32,6 +32,6 @@ export function chooseStore(name: string, options: StoreOptions = {}): Choice {
     case 'memory':
       return { store: new MemoryStore(options), place: 'the memory of this process' };
     default:
-      throw new Error(`STORE is ${JSON.stringify(name)}, but it takes cookie, fs, redis or memory.`);
+      throw new Error(`Invalid STORE: expected cookie, fs, redis or memory, got ${JSON.stringify(name)}.`);
   }
 }

@@ -4,39 +4,43 @@ import { join } from 'node:path';
 import { FsStore } from '@koa-wsession/store-fs';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { Redis } from 'ioredis';
-import type { Store } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
-import { has } from 'testkit/programs';
+import type { Store } from 'koa-wsession/store';
+import { itWith } from 'testkit/programs';
 import { startRedis } from 'testkit/redis';
 
-/** Runs a test on a store; `test` is skipped where the store can't be had. */
-type WithStore = (use: (store: Store) => Promise<void>, test: { skip(): never }) => Promise<void>;
+type Test = (store: Store) => Promise<void>;
 
-/** The stores that keep sessions on the server, for tests: each gets a new one, of which nothing is left afterwards. */
-export const SERVER_STORES: Readonly<Record<'MemoryStore' | 'FsStore' | 'RedisStore', WithStore>> = {
-  MemoryStore: (use) => use(new MemoryStore()),
+/** The stores that keep sessions on the server. Each test gets a new one, and leaves nothing behind. */
+const STORES = {
+  MemoryStore: (test: Test): Promise<void> => test(new MemoryStore()),
 
-  async FsStore(use) {
+  async FsStore(test: Test): Promise<void> {
     const directory = await mkdtemp(join(tmpdir(), 'app-'));
     try {
-      await use(new FsStore({ directory, sweepInterval: false }));
+      await test(new FsStore({ directory, sweepInterval: false }));
     } finally {
       await rm(directory, { recursive: true });
     }
   },
 
-  async RedisStore(use, test) {
-    if (!has('redis-server')) {
-      console.log('      skipped: redis-server is missing: apt-get install redis-server');
-      test.skip();
-    }
+  async RedisStore(test: Test): Promise<void> {
     const server = await startRedis();
     const redis = new Redis(server.url);
     try {
-      await use(new RedisStore(redis));
+      await test(new RedisStore(redis));
     } finally {
       redis.disconnect();
       await server.stop();
     }
   },
 };
+
+export type StoreName = keyof typeof STORES;
+
+export const SERVER_STORES: readonly StoreName[] = ['MemoryStore', 'FsStore', 'RedisStore'];
+
+/** `it` with a store; skipped where the store's program is missing. */
+export function itOn(store: StoreName, title: string, test: Test): void {
+  itWith(store === 'RedisStore' ? ['redis-server'] : [], `${title} (${store})`, () => STORES[store](test));
+}

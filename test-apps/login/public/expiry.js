@@ -1,8 +1,8 @@
-// Warns a minute before the session ends, and shows the login when it has. Without scripts the page says how long one has.
+// Warns a minute before the session expires, then shows the login. Without scripts, the page shows the time limits.
 const WARNING = 60;
 
 const form = document.querySelector('#expiry');
-// Read out once, when it appears; the seconds aren't read out.
+// Screen readers announce the alert once, when it appears; they don't announce the seconds.
 const alert = form.querySelector('[role=alert]');
 const timer = form.querySelector('[role=timer]');
 const button = form.querySelector('button');
@@ -11,7 +11,7 @@ const end = Date.now() + Number(form.dataset.left) * 1000;
 const others = new BroadcastChannel('expiry');
 let idleEnd;
 
-/** There was a click, here or in another tab: the time without one starts again. */
+/** Starts the idle time again, after a click here or in another tab. */
 function restart() {
   idleEnd = Date.now() + idle * 1000;
   tick();

@@ -1,4 +1,4 @@
-/** In this order: Edge says that it is Chrome, and Chrome that it is Safari. */
+/** The order matters: Edge also names Chrome, and Chrome also names Safari. */
 const BROWSERS = [
   ['Edg', 'Edge'],
   ['Firefox', 'Firefox'],
@@ -14,7 +14,7 @@ const SYSTEMS = [
   ['Linux', 'Linux'],
 ] as const;
 
-/** What people know a device by, such as "Firefox on Linux". */
+/** A label for a device, such as "Firefox on Linux". */
 export function nameOfBrowser(userAgent: string): string {
   const nameIn = (names: ReadonlyArray<readonly [string, string]>) =>
     names.find(([part]) => userAgent.includes(part))?.[1];

@@ -6,32 +6,35 @@ import type { User } from './users.js';
 export interface Frame {
   readonly place: string;
   readonly csrf: Html;
-  readonly notice: string | undefined;
+  readonly notices: readonly string[];
   readonly user: User | undefined;
-  /** Seconds until one is logged out without a click, and in any case. */
+  /** Seconds until the visitor is logged out without a click. */
   readonly idle: number;
+  /** Seconds until the visitor is logged out in any case. */
   readonly left: number;
 }
 
 export function renderLogin({
   place,
   csrf,
-  notice,
+  notices,
+  name = '',
   error,
   hasExpired,
-}: Frame & { error?: string; hasExpired?: boolean }): string {
+}: Frame & { name?: string; error?: string; hasExpired?: boolean }): string {
+  const autofocus = html` autofocus`;
   return renderPage({
     title: 'Log in',
     place,
-    notice: hasExpired ? 'You were logged out, because your time was up.' : notice,
+    notices: hasExpired ? ['You were logged out, because your time was up.'] : notices,
     main: html`
 ${error === undefined ? undefined : html`<p class="error" id="error" role="alert">${error}</p>`}
 <form method="post" action="/login">
   ${csrf}
   <label for="name">Name</label>
-  <input id="name" name="name" autocomplete="username" autocapitalize="none" required autofocus${error === undefined ? undefined : html` aria-describedby="error"`}>
+  <input id="name" name="name" autocomplete="username" autocapitalize="none" required value="${name}"${name === '' ? autofocus : undefined}${error === undefined ? undefined : html` aria-describedby="error"`}>
   <label for="password">Password</label>
-  <input id="password" name="password" type="password" autocomplete="current-password" required>
+  <input id="password" name="password" type="password" autocomplete="current-password" required${name === '' ? undefined : autofocus}>
   <label class="check"><input type="checkbox" name="remember"> Remember me for two weeks</label>
   <button class="main wide">Log in</button>
 </form>
@@ -57,9 +60,9 @@ export function renderDevices(frame: Frame & { devices: readonly OwnedSession[] 
       frame,
       'Your devices',
       html`
-<p>There is no list here: the app keeps nothing of a session, each device has its own in its cookie. So none can be
-shown, and none can be logged out from another.</p>
-<p class="quiet">With sessions in files or in Redis there is one.</p>`,
+<p>There is no list here: each device keeps its own session in its cookie, and the app keeps nothing. So the app can
+neither show the other devices nor log them out.</p>
+<p class="quiet">With sessions in files or in Redis there is a list.</p>`,
     );
   }
   return renderInside(
@@ -76,11 +79,12 @@ ${
   );
 }
 
-function renderDevice({ ref, label, current, createdAt, updatedAt }: OwnedSession, csrf: Html): Html {
+function renderDevice(device: OwnedSession, csrf: Html): Html {
+  const { ref, label, current, deviceBound, createdAt, updatedAt } = device;
   const name = label ?? 'A browser';
   return html`<li>
   <div>
-    <p><strong>${name}</strong>${current ? html` <span class="tag">this device</span>` : undefined}</p>
+    <p><strong>${name}</strong>${current ? html` <span class="tag">this device</span>` : undefined}${deviceBound ? html` <span class="tag">bound to this device</span>` : undefined}</p>
     <p class="quiet">Since ${time(createdAt)}</p>
     <p class="quiet">Last used ${time(updatedAt)}</p>
   </div>
@@ -92,13 +96,13 @@ function renderDevice({ ref, label, current, createdAt, updatedAt }: OwnedSessio
 </li>`;
 }
 
-/** A page for who is logged in: with the way around, and the warning before the time is up. */
+/** A page for logged-in visitors: with navigation, and the warning before the time is up. */
 function renderInside(frame: Frame, title: string, main: Html): string {
-  const { place, notice, idle, left, csrf } = frame;
+  const { place, notices, idle, left, csrf } = frame;
   return renderPage({
     title,
     place,
-    notice,
+    notices,
     nav: html`<nav><a href="/">Account</a><a href="/devices">Devices</a></nav>`,
     script: '/expiry.js',
     main: html`${main}
@@ -118,7 +122,7 @@ const TIME = new Intl.DateTimeFormat('en-GB', {
   timeZone: 'UTC',
 });
 
-/** In UTC: a server doesn't know the visitor's time zone. Without the year: no session lives that long. */
+/** In UTC, since a server doesn't know the visitor's time zone; without the year, since no session lives that long. */
 function time(date: Date): Html {
   return html`<time datetime="${date.toISOString()}">${TIME.format(date)}</time>`;
 }

@@ -13,10 +13,10 @@ interface Account extends User {
   readonly hash: Buffer;
 }
 
-/** The people who can log in. A real app has them in its database, with salt and hash. */
+/** The accounts. A real app has them in its database, with salt and hash. */
 export class Users {
   readonly #accounts: ReadonlyMap<string, Account>;
-  /** Whom a password is compared with where there is no such user. */
+  /** Stands in for an unknown name, so that the comparison takes as long. */
   readonly #nobody: Account;
 
   private constructor(accounts: readonly Account[], nobody: Account) {
@@ -34,7 +34,7 @@ export class Users {
     );
   }
 
-  /** Takes as long for a name that is unknown as for a wrong password, so that nobody learns which names there are. */
+  /** Takes as long for an unknown name as for a wrong password, so that the time doesn't reveal which names exist. */
   async check(id: string, password: string): Promise<User | undefined> {
     const { salt, hash } = this.#accounts.get(id) ?? this.#nobody;
     const isRight = timingSafeEqual(hash, await derive(password, salt, hash.length));

@@ -54,7 +54,7 @@ describeWith(BROWSER, 'the login app in Chromium over TLS', () => {
     expect(desk.url()).to.equal(at('/devices'));
   });
 
-  it('warns a minute before the time is up, and stays or ends as the visitor wants', async () => {
+  it('warns a minute before the time is up; a click keeps the visitor logged in, none shows the login', async () => {
     const page = await newPage();
     await page.clock.install();
     await logIn(page);

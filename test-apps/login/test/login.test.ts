@@ -1,15 +1,15 @@
 import { CookieStore } from '@koa-wsession/store-cookie';
-import { SERVER_STORES } from 'app-kit/with-store';
+import { itOn, SERVER_STORES } from 'app-kit/with-store';
 import { expect } from 'chai';
-import type { Store } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
+import type { Store } from 'koa-wsession/store';
 import { createLogin, TIMEOUTS } from 'login';
 import sinon from 'sinon';
 import { Client, type ClientResponse, type Served, serve } from 'testkit';
 
 const ADA = { name: 'ada', password: 'analytical engine' };
 
-/** A browser that says where its requests come from. */
+/** A browser that sends Sec-Fetch-Site. */
 class Visitor extends Client {
   send(path: string, fields: Record<string, string> = {}, site = 'same-origin'): Promise<ClientResponse> {
     return this.post(path, {
@@ -32,7 +32,7 @@ describe('the login app', () => {
     return () => new Visitor(server);
   }
 
-  /** From the login to the end, on a store that keeps sessions on the server. */
+  /** From the login to the logout, on a store that keeps sessions on the server. */
   async function walkThrough(store: Store): Promise<void> {
     const newVisitor = await open(store);
     const [ada, phone, grace] = [newVisitor(), newVisitor(), newVisitor()];
@@ -72,13 +72,9 @@ describe('the login app', () => {
     expect((await ada.see('/')).headers.location).to.equal('/login');
   }
 
-  for (const [name, run] of Object.entries(SERVER_STORES)) {
-    it(`logs in and out, lists devices and logs them out, on ${name}`, function () {
-      return run(walkThrough, this);
-    });
-  }
+  for (const name of SERVER_STORES) itOn(name, 'logs in and out, lists devices and logs them out', walkThrough);
 
-  it('says with the cookie store why there is no list of devices', async () => {
+  it('explains with the cookie store why there is no list of devices', async () => {
     const ada = (await open(new CookieStore('a secret of at least thirty-two bytes')))();
     await ada.send('/login', ADA);
     const page = await ada.see('/devices');
@@ -86,19 +82,21 @@ describe('the login app', () => {
     expect(page.body).to.contain('There is no list here').and.not.to.contain('<li>');
   });
 
-  it('takes no wrong password, and shows what was typed to nobody', async () => {
+  it('refuses a wrong password, keeps the name in the form, and creates no session', async () => {
     const ada = (await open(new MemoryStore()))();
-    for (const fields of [{ ...ADA, password: 'x' }, { name: '<b>', password: '' }, {}] as Array<
-      Record<string, string>
-    >) {
-      const answer = await ada.send('/login', fields);
-      expect(answer.status).to.equal(401);
-      expect(answer.body).to.contain('do not belong together').and.not.to.contain('value="<b>');
-    }
+    const nameAfter = async (fields: Record<string, string>) => {
+      const { status, body } = await ada.send('/login', fields);
+      expect(status).to.equal(401);
+      expect(body).to.contain('Wrong name or password');
+      return /id="name".* value="([^"]*)"/.exec(body)?.[1];
+    };
+    expect(await nameAfter({ ...ADA, password: 'x' })).to.equal('ada');
+    expect(await nameAfter({ name: '"><b>', password: 'x' })).to.equal('&#34;&#62;&#60;b&#62;');
+    expect(await nameAfter({})).to.equal('');
     expect(ada.jar.size).to.equal(0);
   });
 
-  it('refuses the forms of other sites, and takes those of old browsers with the token only', async () => {
+  it('refuses the forms of other sites, and those of old browsers without the token', async () => {
     const newVisitor = await open(new MemoryStore());
     expect((await newVisitor().send('/login', ADA, 'cross-site')).status).to.equal(403);
     expect((await newVisitor().send('/login', ADA, 'same-site')).status).to.equal(403);
@@ -111,12 +109,12 @@ describe('the login app', () => {
     expect((await old.send('/login', { ...ADA, csrf: token }, '')).status).to.equal(302);
   });
 
-  it('gives nobody a cookie for looking at the login', async () => {
+  it('sets no cookie for looking at the login', async () => {
     const visitor = (await open(new MemoryStore()))();
     expect((await visitor.see('/login')).setCookie).to.deep.equal([]);
   });
 
-  it('keeps who wants to be remembered for two weeks', async () => {
+  it('keeps a session with "remember me" for two weeks', async () => {
     const ada = (await open(new MemoryStore({ expire: 900 })))();
     const maxAge = async (fields: Record<string, string>) =>
       /max-age=(\d+)/i.exec((await ada.send('/login', fields)).setCookie.join())?.[1];
@@ -143,20 +141,16 @@ describe('the login app', () => {
       };
     };
 
-    it('lets in who clicks, and logs out who does not', async () => {
+    it('keeps a visitor logged in who clicks, and logs out one without a click for 15 minutes', async () => {
       const after = await logIn(ADA);
       const almost = (TIMEOUTS.idle - 1) * 1000;
-      expect([await after(almost), await after(almost, '/stay'), await after(almost)]).to.deep.equal([
-        200, 204, 200,
-      ]);
+      expect([await after(almost), await after(almost, '/stay'), await after(almost)]).to.deep.equal([200, 204, 200]);
       expect(await after(TIMEOUTS.idle * 1000)).to.equal('/login');
     });
 
-    it('logs out after 30 days even who is remembered and clicks', async () => {
+    it('logs out after 30 days, even with "remember me" and clicks', async () => {
       const after = await logIn({ ...ADA, remember: 'on' });
-      expect([await after(10 * DAY), await after(10 * DAY), await after(9.9 * DAY)]).to.deep.equal([
-        200, 200, 200,
-      ]);
+      expect([await after(10 * DAY), await after(10 * DAY), await after(9.9 * DAY)]).to.deep.equal([200, 200, 200]);
       expect(await after(0.1 * DAY)).to.equal('/login');
     });
   });

@@ -5,10 +5,7 @@ import { newVisitor, serveSecurely, startBrowser } from 'testkit/browser';
 
 // Writes the pictures of the README: each page on a phone and on a desk, light and dark.
 const folder = fileURLToPath(new URL('../screenshots', import.meta.url));
-const app = await createLogin(
-  new MemoryStore({ secure: true, expire: TIMEOUTS.idle }),
-  'the memory of this process',
-);
+const app = await createLogin(new MemoryStore({ secure: true, expire: TIMEOUTS.idle }), 'the memory of this process');
 const PHONE = 'Mozilla/5.0 (Linux; Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0';
 const server = await serveSecurely(app.callback());
 const browser = await startBrowser();
@@ -20,8 +17,7 @@ for (const screen of ['phone', 'desk'] as const) {
     if (screen === 'phone') await visitor.setExtraHTTPHeaders({ 'user-agent': PHONE });
     const page = await visitor.newPage();
     await page.clock.install();
-    const shoot = (what: string) =>
-      page.screenshot({ path: `${folder}/${what}-${screen}-${colorScheme}.png` });
+    const shoot = (what: string) => page.screenshot({ path: `${folder}/${what}-${screen}-${colorScheme}.png` });
     await page.goto(`${origin}/login`);
     await shoot('login');
     await page.getByLabel('Name').fill('ada');
