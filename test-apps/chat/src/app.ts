@@ -1,93 +1,111 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { createServer, type Server } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { bodyParser } from '@koa/bodyparser';
 import Router from '@koa/router';
+import { csrf, csrfField } from 'app-kit/csrf';
+import { pages } from 'app-kit/page';
 import Koa from 'koa';
-import { type Session, type SessionEvent, type Store, session } from 'koa-wsession';
-import { type WebSocket, WebSocketServer } from 'ws';
-import { PAGE } from './page.js';
+import { type Sessions, session, UnavailableError } from 'koa-wsession';
+import type { Store } from 'koa-wsession/store';
+import { WebSocketServer } from 'ws';
+import { renderLogin, renderRoom } from './page.js';
+import { Room } from './room.js';
 
-declare module 'koa-wsession' {
-  interface SessionData {
-    user?: string;
-    /** What this visitor sent, by page and by socket. */
-    messages?: number;
-  }
+const SCRIPT = readFileSync(new URL('../public/chat.js', import.meta.url), 'utf8');
+
+/** A chat: a visitor logs in on the page and talks by WebSocket, in the same session. `place` says where sessions are. */
+export function createChat(store: Store, place: string): Server {
+  if (store.capabilities.seals)
+    throw new Error('The chat needs a store on the server: a WebSocket can send no new cookie.');
+  const app = new Koa({ proxy: store.secure }); // a proxy ends TLS
+  const sessions = session(store, { name: store.secure ? '__Host-chat' : 'chat' });
+  const room = new Room(sessions, (error) => app.emit('error', error));
+
+  app.use(pages());
+  app.use(sessions);
+  app.use(bodyParser({ enableTypes: ['form'] }));
+  app.use(csrf());
+  app.use(createRoutes(sessions, room, place).routes());
+
+  const server = createServer(app.callback());
+  acceptUpgrades(server, app, sessions, room);
+  server.on('close', () => room.close());
+  return server;
 }
 
-/** A chat: who logs in on the page talks by WebSocket, as the same session; who logs out is cut off. */
-export function createChat(store: Store): Server {
-  const app = new Koa();
+function createRoutes(sessions: Sessions, room: Room, place: string): Router {
   const router = new Router();
-  const sessions = session(store);
-  /** The open sockets, with what stands for their sessions in events. */
-  const sockets = new Map<WebSocket, string>();
+
+  router.get('/chat.js', (ctx) => {
+    ctx.type = 'js';
+    ctx.body = SCRIPT;
+  });
 
   router.get('/', (ctx) => {
+    const user = sessions.of(ctx).owner;
+    const { messages = 0 } = ctx.session;
+    const frame = { place, csrf: csrfField(ctx) };
     ctx.type = 'html';
-    ctx.body = PAGE;
+    ctx.body =
+      user === undefined
+        ? renderLogin({ ...frame, wasLoggedOut: 'out' in ctx.query })
+        : renderRoom({ ...frame, user, messages });
   });
 
   router.get('/me', (ctx) => {
-    const { user = null, messages = 0 } = ctx.session;
-    ctx.body = { user, messages };
+    ctx.body = { user: sessions.of(ctx).owner ?? null, messages: ctx.session.messages ?? 0 };
   });
 
   router.post('/login', async (ctx) => {
-    ctx.session.user = String(ctx.query.user || 'somebody');
-    await ctx.session.regenerate();
-    ctx.status = 204;
+    const name = fieldOf(ctx, 'name');
+    if (name === '' || name.length > 40) return ctx.throw(400, 'A name has 1 to 40 characters.');
+    await sessions.of(ctx).logIn(name);
+    ctx.redirect('/');
   });
 
   router.post('/say', async (ctx) => {
-    await say(ctx.session, String(ctx.query.text));
-    ctx.status = 204;
+    if (sessions.of(ctx).owner === undefined) return ctx.redirect('/?out');
+    await room.say(ctx.session, fieldOf(ctx, 'text'));
+    ctx.redirect('/');
   });
 
   router.post('/logout', async (ctx) => {
-    await ctx.session.destroy();
-    ctx.status = 204;
+    await sessions.of(ctx).logOut();
+    ctx.redirect('/?out');
   });
 
-  app.use(sessions).use(router.routes());
+  return router;
+}
 
-  const server = createServer(app.callback());
-  const upgrades = new WebSocketServer({ noServer: true });
+function fieldOf(ctx: Koa.Context, name: string): string {
+  return String((ctx.request.body as Record<string, unknown>)[name] ?? '').trim();
+}
 
-  server.on('upgrade', async (request, socket, head) => {
-    // Any site can open a WebSocket here, and the browser sends the cookie along (SameSite aside): only our own pages may.
-    if (request.headers.origin !== `http://${request.headers.host}`)
-      return socket.end('HTTP/1.1 403 Forbidden\r\n\r\n');
-    let opened: Session;
-    try {
-      opened = await sessions.open(request, { app });
-    } catch {
-      return socket.end('HTTP/1.1 503 Service Unavailable\r\n\r\n');
-    }
-    const ref = sessions.ref(opened);
-    if (ref === undefined || opened.user === undefined)
-      return socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
-    upgrades.handleUpgrade(request, socket, head, (client) => {
-      sockets.set(client, ref);
-      client.on('close', () => sockets.delete(client));
-      client.on('message', (text) => say(opened, String(text)).catch(() => client.close(4001, 'logged out')));
+/** Opens the session of each upgrade, and lets logged-in visitors into the room. */
+function acceptUpgrades(server: Server, app: Koa, sessions: Sessions, room: Room): void {
+  const upgrades = new WebSocketServer({ noServer: true, maxPayload: 4096 });
+
+  server.on('upgrade', (request, socket, head) => {
+    // Before anything is awaited: an error event without a listener ends the process.
+    socket.on('error', () => socket.destroy());
+    accept(request, socket, head).catch((error) => {
+      app.emit('error', error);
+      refuse(socket, error instanceof UnavailableError ? '503 Service Unavailable' : '500 Internal Server Error');
     });
   });
 
-  async function say(speaker: Session, text: string): Promise<void> {
-    // Atomic, so that what page and socket send at the same time counts twice; and it fails once the session ended.
-    await speaker.update('messages', (messages = 0) => messages + 1);
-    for (const client of sockets.keys()) client.send(JSON.stringify({ user: speaker.user, text }));
+  async function accept(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    // Any site can open a WebSocket here, and the browser may send the cookie along: only our own pages may.
+    const { origin = '', host } = request.headers;
+    if (origin.replace(/^https?:\/\//, '') !== host) return refuse(socket, '403 Forbidden');
+    const opened = await sessions.open(request, { app });
+    if (sessions.of(opened).owner === undefined) return refuse(socket, '401 Unauthorized');
+    upgrades.handleUpgrade(request, socket, head, (client) => room.join(client, opened));
   }
+}
 
-  const cutOff = (message: unknown): void => {
-    const { session: ref, from } = message as SessionEvent;
-    for (const [client, its] of sockets) if (its === (from ?? ref)) client.close(4001, 'logged out');
-  };
-  const ends = ['koa-wsession:destroyed', 'koa-wsession:regenerated'];
-  for (const end of ends) subscribe(end, cutOff);
-  server.on('close', () => {
-    for (const end of ends) unsubscribe(end, cutOff);
-    for (const client of sockets.keys()) client.terminate();
-  });
-  return server;
+function refuse(socket: Duplex, status: string): void {
+  socket.once('finish', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

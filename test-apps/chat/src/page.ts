@@ -1,58 +1,39 @@
-/** The chat's page. */
-export const PAGE = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Chat · koa-wsession</title>
-<style>
-  :root { color-scheme: light dark; font: 1.1rem/1.5 system-ui, sans-serif; }
-  body { max-width: 36rem; margin: 2rem auto; padding: 0 1rem; }
-  ul { list-style: none; padding: 0; min-height: 8rem; }
-  form { display: flex; gap: .5rem; flex-wrap: wrap; }
-  input { flex: 1; min-width: 8rem; }
-  input, button { font: inherit; padding: .4rem .8rem; border: 1px solid; border-radius: .5rem; background: none; color: inherit; }
-</style>
-<h1>Chat</h1>
-<p id="state" role="status"></p>
-<form id="login"><input name="user" placeholder="Your name" required><button>Log in</button></form>
-<div id="room" hidden>
-  <ul id="messages" aria-live="polite"></ul>
-  <form id="say"><input name="text" placeholder="Message" autocomplete="off" required><button>Send</button></form>
-  <p><button id="logout">Log out</button></p>
-</div>
-<script type="module">
-  const by = (id) => document.getElementById(id);
-  let socket;
-  async function show() {
-    const { user, messages } = await (await fetch('/me')).json();
-    by('login').hidden = user !== null;
-    by('room').hidden = user === null;
-    by('state').textContent = user === null ? 'You are logged out.' : user + ': ' + messages + ' messages sent';
-    if (user !== null && !socket) connect();
-  }
-  function connect() {
-    socket = new WebSocket(location.origin.replace('http', 'ws'));
-    socket.onmessage = ({ data }) => {
-      const { user, text } = JSON.parse(data);
-      const item = document.createElement('li');
-      item.textContent = user + ': ' + text;
-      by('messages').append(item);
-      show();
-    };
-    socket.onclose = () => { socket = undefined; show(); };
-  }
-  by('login').onsubmit = async (event) => {
-    event.preventDefault();
-    await fetch('/login?user=' + encodeURIComponent(event.target.user.value), { method: 'POST' });
-    show();
-  };
-  by('say').onsubmit = (event) => {
-    event.preventDefault();
-    socket.send(event.target.text.value);
-    event.target.reset();
-  };
-  by('logout').onclick = () => fetch('/logout', { method: 'POST' }).then(show);
-  show();
-</script>
-</html>
-`;
+import { type Html, html, renderPage } from 'app-kit/page';
+
+interface Frame {
+  readonly place: string;
+  readonly csrf: Html;
+}
+
+export function renderLogin({ place, csrf, wasLoggedOut }: Frame & { wasLoggedOut: boolean }): string {
+  return renderPage({
+    title: 'Chat',
+    place,
+    notices: wasLoggedOut ? ['You are logged out.'] : [],
+    main: html`
+<form method="post" action="/login">
+  ${csrf}
+  <label for="name">Your name</label>
+  <input id="name" name="name" autocomplete="nickname" maxlength="40" required autofocus>
+  <button class="main wide">Log in</button>
+</form>`,
+  });
+}
+
+export function renderRoom({ place, csrf, user, messages }: Frame & { user: string; messages: number }): string {
+  return renderPage({
+    title: 'Chat',
+    place,
+    script: '/chat.js',
+    main: html`
+<p>You are <strong id="user">${user}</strong>. Messages sent: <output class="number" id="count">${messages}</output></p>
+<ul class="list" id="messages" aria-live="polite"></ul>
+<form class="row" id="say" method="post" action="/say">
+  ${csrf}
+  <input name="text" aria-label="Message" autocomplete="off" maxlength="1000" required autofocus>
+  <button class="main">Send</button>
+</form>
+<p class="quiet" id="state" role="status"></p>
+<div class="actions"><form method="post" action="/logout">${csrf}<button>Log out</button></form></div>`,
+  });
+}
