@@ -3,7 +3,8 @@ import Router from '@koa/router';
 import { csrf, csrfField } from 'app-kit/csrf';
 import { pages } from 'app-kit/page';
 import Koa from 'koa';
-import { type Store, session } from 'koa-wsession';
+import { session } from 'koa-wsession';
+import type { Store } from 'koa-wsession/store';
 import { type Cart, PRODUCTS, renderShop } from './page.js';
 
 declare module 'koa-wsession' {
@@ -14,37 +15,38 @@ declare module 'koa-wsession' {
 
 /** A shop in which tabs can add to the cart at the same time. `place` says where the sessions are. */
 export function createCart(store: Store, place: string): Koa {
-  const app = new Koa();
+  const app = new Koa({ proxy: store.secure }); // a proxy ends TLS
   const router = new Router();
+  const sessions = session(store, { name: store.secure ? '__Host-cart' : 'cart' });
 
-  router.get('/', (ctx) => {
-    // Made here, so that two tabs whose first clicks come at once have one session already, not one each.
+  router.get('/', async (ctx) => {
+    // Created by the page: otherwise the first clicks of two tabs at once would create a session each.
     ctx.session.cart ??= {};
     ctx.type = 'html';
     ctx.body = renderShop({
       place,
       cart: ctx.session.cart,
       csrf: csrfField(ctx),
-      notice: ctx.session.flash('notice') as string | undefined,
+      notices: await sessions.of(ctx).takeFlash('notice'),
       merges: store.capabilities.merges,
     });
   });
 
   router.post('/add', async (ctx) => {
     const product = PRODUCTS.find(({ id }) => id === (ctx.request.body as Record<string, unknown>).product);
-    if (!product) return ctx.throw(400, 'There is no such product.');
-    await ctx.session.update('cart', (cart = {}) => ({ ...cart, [product.id]: (cart[product.id] ?? 0) + 1 }));
+    if (!product) return ctx.throw(400, 'Unknown product.');
+    await sessions.of(ctx).update('cart', (cart = {}) => ({ ...cart, [product.id]: (cart[product.id] ?? 0) + 1 }));
     ctx.redirect('/');
   });
 
   router.post('/empty', (ctx) => {
     ctx.session.cart = {};
-    ctx.session.flash('notice', 'Your cart is empty.');
+    sessions.of(ctx).flash('notice', 'Your cart is empty.');
     ctx.redirect('/');
   });
 
   app.use(pages());
-  app.use(session(store, { name: store.secure ? '__Host-cart' : 'cart' }));
+  app.use(sessions);
   app.use(bodyParser({ enableTypes: ['form'] }));
   app.use(csrf());
   app.use(router.routes());

@@ -1,6 +1,6 @@
 import { type Html, html, renderPage } from 'app-kit/page';
 
-/** How many of which product. */
+/** The number of pieces by product id. */
 export type Cart = Record<string, number>;
 
 interface Product {
@@ -19,25 +19,25 @@ export interface Shop {
   readonly place: string;
   readonly cart: Cart;
   readonly csrf: Html;
-  readonly notice: string | undefined;
-  /** Whether the store merges what requests write at the same time. */
+  readonly notices: readonly string[];
+  /** Whether the store merges parallel writes. */
   readonly merges: boolean;
 }
 
-export function renderShop({ place, cart, csrf, notice, merges }: Shop): string {
+export function renderShop({ place, cart, csrf, notices, merges }: Shop): string {
   const countOf = ({ id }: Product) => cart[id] ?? 0;
   const count = PRODUCTS.reduce((sum, product) => sum + countOf(product), 0);
   const cents = PRODUCTS.reduce((sum, product) => sum + countOf(product) * product.cents, 0);
   return renderPage({
     title: 'Stationery',
     place,
-    notice,
+    notices,
     nav: html`<span>In your cart: <output class="number">${count}</output></span>`,
     main: html`
 <p class="quiet">Open this page in <a href="/" target="_blank">a second tab</a> and add from both.${
       merges
         ? ' Nothing is lost.'
-        : ' Of two clicks at the very same time, one is lost here: each answer brings a whole cookie, and the last one stays.'
+        : ' Of two clicks at the very same time one is lost here: each response carries the whole session in a cookie, and the last cookie stays.'
     }</p>
 <ul class="list">${PRODUCTS.map(
       (product) => html`<li>

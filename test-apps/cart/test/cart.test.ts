@@ -1,8 +1,8 @@
 import { CookieStore } from '@koa-wsession/store-cookie';
-import { SERVER_STORES } from 'app-kit/with-store';
+import { itOn, SERVER_STORES } from 'app-kit/with-store';
 import { createCart } from 'cart';
 import { expect } from 'chai';
-import type { Store } from 'koa-wsession';
+import type { Store } from 'koa-wsession/store';
 import type { Browser } from 'playwright-core';
 import { Client, serve } from 'testkit';
 import { BROWSER, newVisitor, serveSecurely, startBrowser } from 'testkit/browser';
@@ -10,7 +10,7 @@ import { describeWith } from 'testkit/programs';
 
 const countIn = (page: string): number => Number(/<output[^>]*>(\d+)</.exec(page)?.[1]);
 
-/** What is in the cart after twenty clicks at the same time. */
+/** The number in the cart after twenty clicks at the same time. */
 async function countOfTwenty(store: Store): Promise<{ count: number; page: string }> {
   const server = await serve(createCart(store, 'here'));
   try {
@@ -29,15 +29,13 @@ async function countOfTwenty(store: Store): Promise<{ count: number; page: strin
 }
 
 describe('the cart app', () => {
-  for (const [name, run] of Object.entries(SERVER_STORES)) {
-    it(`loses nothing of twenty clicks at the same time on ${name}`, function () {
-      return run(async (store) => {
-        expect((await countOfTwenty(store)).count).to.equal(20);
-      }, this);
+  for (const name of SERVER_STORES) {
+    itOn(name, 'loses none of twenty clicks at the same time', async (store) => {
+      expect((await countOfTwenty(store)).count).to.equal(20);
     });
   }
 
-  it('keeps one of twenty in the cookie store, and says so on the page', async () => {
+  it('keeps one of twenty with the cookie store, and says so on the page', async () => {
     const { count, page } = await countOfTwenty(new CookieStore('a secret of at least thirty-two bytes'));
     expect(count).to.equal(1);
     expect(page).to.contain('one is lost here');
@@ -61,8 +59,7 @@ describeWith(BROWSER, 'the cart app in Chromium over TLS', () => {
       await Promise.all(
         tabs.map((tab) =>
           tab.evaluate(async () => {
-            const add = () =>
-              fetch('/add', { method: 'POST', body: new URLSearchParams({ product: 'lamp' }) });
+            const add = () => fetch('/add', { method: 'POST', body: new URLSearchParams({ product: 'lamp' }) });
             await Promise.all(Array.from({ length: 20 }, add));
           }),
         ),
@@ -78,8 +75,6 @@ describeWith(BROWSER, 'the cart app in Chromium over TLS', () => {
   }
 
   for (const name of ['FsStore', 'RedisStore'] as const) {
-    it(`has all 40 when two tabs add 20 each at the same time on ${name}`, function () {
-      return SERVER_STORES[name](addFromTwoTabs, this);
-    });
+    itOn(name, 'has all 40 when two tabs add 20 each at the same time', addFromTwoTabs);
   }
 });

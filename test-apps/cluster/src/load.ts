@@ -1,14 +1,14 @@
 import type { RoundRobin } from './proxy.js';
 import { Visitor } from './visitor.js';
 
-/** What came of a load. */
+/** The result of a load. */
 export interface Tally {
   readonly requests: number;
-  /** Answers by status. */
+  /** Responses by status. */
   readonly answers: Record<number, number>;
   /** Requests that the proxy sent to another server. */
   readonly retried: number;
-  /** Requests that ended with their server and weren't sent again, by its port: answered 502. */
+  /** Requests that were cut when their server ended, and not sent again, by its port: 502. */
   readonly cut: Record<number, number>;
   readonly sessions: number;
   readonly sessionsLost: number;
@@ -16,7 +16,7 @@ export interface Tally {
   readonly updatesLost: number;
 }
 
-/** Has visitors come and go on, until `during` is over; it may wait until each was served again. */
+/** Lets visitors send requests until `during` ends; `during` may wait until each visitor was served again. */
 export async function underLoad(
   url: string,
   proxy: RoundRobin,
@@ -28,10 +28,10 @@ export async function underLoad(
   const visitors = Array.from({ length: count }, (_, i) => new Visitor(`visitor-${i}`, url));
   await Promise.all(visitors.map((visitor) => visitor.login()));
 
-  let over = false;
+  let isOver = false;
   const running = Promise.all(
     visitors.map(async (visitor) => {
-      while (!over) await visitor.turn();
+      while (!isOver) await visitor.turn();
     }),
   );
   const settled = async (): Promise<void> => {
@@ -39,7 +39,7 @@ export async function underLoad(
     const again = (): boolean => visitors.every((one, i) => one.acknowledged > (before[i] as number) + 6);
     const deadline = Date.now() + 30_000;
     while (!again()) {
-      if (Date.now() > deadline) throw new Error('The visitors are not served again.');
+      if (Date.now() > deadline) throw new Error('The visitors are not served any more.');
       await Promise.race([running, new Promise((resolve) => setTimeout(resolve, 10))]);
     }
   };
@@ -48,7 +48,7 @@ export async function underLoad(
     await during(settled);
     await settled();
   } finally {
-    over = true;
+    isOver = true;
     await running;
   }
 

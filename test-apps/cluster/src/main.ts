@@ -9,7 +9,7 @@ const rows: Array<[what: string, of: (tally: Tally) => number]> = [
   ...[...statuses]
     .sort()
     .map((status): [string, (tally: Tally) => number] => [
-      `answered ${status}`,
+      `status ${status}`,
       ({ answers }) => answers[Number(status)] ?? 0,
     ]),
   ['of which cut by kill -9 of their server', ({ cut }) => cut[killed] ?? 0],

@@ -12,11 +12,11 @@ interface Answer {
 }
 
 /**
- * A reverse proxy, round robin. It asks another backend where that can't do a thing twice: no connection was made, or
- * nothing but a GET was asked for. Any other request that is cut is answered 502: nobody knows whether it was done.
+ * A reverse proxy, round robin. It tries another backend only where that can't do something twice: no connection was
+ * made, or the request is a GET. Any other request that is cut gets a 502, since it may have been done or not.
  */
 export class RoundRobin {
-  /** How often another backend was asked. */
+  /** How often another backend was tried. */
   retried = 0;
   /** Requests that were cut and not sent again, by the port of the backend. */
   readonly cut: Map<number, number> = new Map();
@@ -31,7 +31,7 @@ export class RoundRobin {
     this.#backends.push(backend);
   }
 
-  /** Takes a backend out of the rotation. Resolves when all that it was asked is answered. */
+  /** Takes a backend out of the rotation. Resolves when its open requests have ended. */
   async remove(backend: Backend): Promise<void> {
     const at = this.#backends.indexOf(backend);
     if (at >= 0) this.#backends.splice(at, 1);
@@ -75,7 +75,7 @@ export class RoundRobin {
   }
 }
 
-/** Sends a request without a body on, and reads the answer to its end before anybody sees the beginning. */
+/** Forwards a request without a body, and reads the whole response before any of it is passed on. */
 function forward(port: number, { method, url, headers }: IncomingMessage): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const to = { host: '127.0.0.1', port, method, path: url, headers, agent: false };

@@ -6,7 +6,7 @@ import { Servers } from './servers.js';
 export type { Tally } from './load.js';
 
 export interface Outcome {
-  /** Each server was restarted gracefully, and one killed. */
+  /** Each server was restarted gracefully, and one was killed. */
   readonly servers: Tally;
   /** The port of the one that was killed. */
   readonly killed: number;
@@ -14,7 +14,7 @@ export interface Outcome {
   readonly failover: Tally | undefined;
 }
 
-/** Four servers behind a proxy, sessions in a Redis Cluster, and `visitors` who don't stop. */
+/** Four servers behind a proxy, sessions in a Redis Cluster, and so many visitors that send requests without a pause. */
 export async function run(visitors: number, options: { failover: boolean }): Promise<Outcome> {
   const redis = await startCluster();
   const proxy = new RoundRobin();
@@ -34,7 +34,7 @@ export async function run(visitors: number, options: { failover: boolean }): Pro
     const [master, , , replica] = redis.nodes as [RedisServer, RedisServer, RedisServer, RedisServer];
     const failover = await underLoad(served.url, proxy, visitors, async () => {
       await master.kill('SIGKILL');
-      await until('its replica took over', () => isMaster(replica));
+      await until('the replica took over', () => isMaster(replica));
     });
     return { servers: restarts, killed, failover };
   } finally {

@@ -5,7 +5,7 @@ import { RedisStore } from '@koa-wsession/store-redis';
 import { Redis } from 'ioredis';
 import { createApp } from './app.js';
 
-/* One of the processes. It is given the ports of the Redis Cluster, and tells its own. */
+/* One of the servers. Its arguments are the ports of the Redis Cluster; it tells its parent its own port. */
 const ports = process.argv.slice(2).map(Number);
 const redis = new Redis.Cluster(ports, { redisOptions: { socketTimeout: 1000 } }).on('error', () => {});
 

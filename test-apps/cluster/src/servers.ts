@@ -21,7 +21,7 @@ export class Servers {
     await Promise.all(Array.from({ length: count }, () => this.#start()));
   }
 
-  /** Ends one after the other, gracefully, and starts another in its place. */
+  /** Ends each server gracefully, and starts another in its place. */
   async restartEach(between: () => Promise<void>): Promise<void> {
     for (const server of [...this.#running]) {
       await this.#proxy.remove(server);
@@ -32,7 +32,7 @@ export class Servers {
     }
   }
 
-  /** Kills one in the middle of its work. It is in the rotation until another takes its place. Answers its port. */
+  /** Kills a server with requests in flight; it stays in the rotation until another takes its place. Returns its port. */
   async crash(): Promise<number> {
     const [server] = this.#running as [Server];
     await this.#end(server, 'SIGKILL');

@@ -1,16 +1,16 @@
 import { Client, type ClientResponse } from 'testkit/http';
 
-/** Somebody who is logged in, counts with `update()`, keeps keys of his own, and remembers what he was told. */
+/** A logged-in visitor that counts with `update()`, sets keys, and remembers what was acknowledged. */
 export class Visitor {
-  /** Answers by status. */
+  /** Responses by status. */
   readonly statuses: Map<number, number> = new Map();
-  /** Whether an answer was that of somebody else's session, or of none. */
+  /** Whether a response was that of another session, or of none. */
   loggedOut = false;
   readonly #name: string;
   readonly #client: Client;
   #cookie = '';
   #counted = 0;
-  /** Counts that got another answer than 200: each may have been done or not. */
+  /** Counts without a 200: each may have been done or not. */
   #unknown = 0;
   #sent = 0;
   readonly #kept: Set<string> = new Set();
@@ -22,11 +22,11 @@ export class Visitor {
 
   async login(): Promise<void> {
     const { status } = await this.#client.post(`/login/${this.#name}`);
-    if (status !== 200) throw new Error(`The login was answered ${status}.`);
+    if (status !== 200) throw new Error(`The login failed with ${status}.`);
     this.#cookie = this.#client.cookie;
   }
 
-  /** Four requests at once, which go to as many servers. */
+  /** Four requests at once, to four servers. */
   async turn(): Promise<void> {
     const key = this.#sent++;
     const [, kept, ...counts] = await Promise.all([
@@ -46,10 +46,10 @@ export class Visitor {
     return this.#counted + this.#kept.size;
   }
 
-  /** How many of the acknowledged updates are in the session no more. */
+  /** How many of the acknowledged updates are missing from the session. */
   async lost(): Promise<number> {
     const response = await this.#ask('GET', '/');
-    if (response.status !== 200) throw new Error(`The last page was answered ${response.status}.`);
+    if (response.status !== 200) throw new Error(`The last page failed with ${response.status}.`);
     const { counter = 0, ...session } = response.json();
     if (counter > this.#counted + this.#unknown) throw new Error(`${this.#name} was counted twice.`);
     const missing = [...this.#kept].filter((key) => !(key in session));

@@ -1,37 +1,49 @@
 import Router from '@koa/router';
 import Koa from 'koa';
-import { type Store, session } from 'koa-wsession';
-import { renderPage } from './page.js';
+import { session } from 'koa-wsession';
+import type { Store } from 'koa-wsession/store';
+import { ICON, renderPage } from './page.js';
 
 declare module 'koa-wsession' {
   interface SessionData {
     counter?: number;
   }
+  interface FlashMessages {
+    notice: string;
+  }
 }
 
-/** It counts a visitor's visits. `place` says where the sessions are. */
+/** Counts a visitor's visits. `place` says where the sessions are. */
 export function createApp(store: Store, place: string): Koa {
-  const app = new Koa();
+  const app = new Koa({ proxy: store.secure }); // a proxy ends TLS
   const router = new Router();
+  const sessions = session(store);
 
-  router.get('/', (ctx) => {
+  router.get('/', async (ctx) => {
     ctx.session.counter = (ctx.session.counter ?? 0) + 1;
+    const notices = await sessions.of(ctx).takeFlash('notice');
     ctx.type = 'html';
-    ctx.body = renderPage(ctx.session.counter, place, ctx.session.flash('notice'));
+    ctx.body = renderPage(ctx.session.counter, place, notices);
+  });
+
+  // Browsers ask for it with every page, so it must not count.
+  router.get('/favicon.ico', (ctx) => {
+    ctx.type = 'svg';
+    ctx.body = ICON;
   });
 
   router.post('/logout', async (ctx) => {
-    await ctx.session.destroy();
+    await sessions.of(ctx).logOut();
     ctx.redirect('/');
   });
 
   router.post('/regenerate', async (ctx) => {
     await ctx.session.regenerate();
-    ctx.session.flash('notice', 'The session has a new id, and the same data.');
+    sessions.of(ctx).flash('notice', 'The session has a new id, and the same data.');
     ctx.redirect('/');
   });
 
-  app.use(session(store));
+  app.use(sessions);
   app.use(router.routes());
   return app;
 }

@@ -1,7 +1,4 @@
-import { listen } from 'app-kit/listen';
-import { chooseStore } from 'app-kit/stores';
+import { start } from 'app-kit/start';
 import { createApp } from './app.js';
 
-const { store, place } = chooseStore(process.env.STORE ?? 'fs');
-
-listen(createApp(store, place), 'counter', place);
+await start('counter', createApp);

@@ -15,7 +15,7 @@ declare module 'koa-wsession' {
 
 const NAME = '__Host-wsession';
 
-/** Counts on /; on other paths it is a page of another site. What comes to /transfer, and what was done, is noted. */
+/** Counts on `/`; `/form` and `/frame` are pages of the other site. `seen` records what arrives at /transfer, and what it did. */
 function createApp(options: SessionOptions, seen: string[]): Koa {
   const app = new Koa();
   app.use(session(new MemoryStore({ secure: true }), { name: NAME, ...options }));
@@ -26,8 +26,7 @@ function createApp(options: SessionOptions, seen: string[]): Koa {
   app.use(csrf());
   app.use((ctx) => {
     ctx.type = 'html';
-    if (ctx.path === '/form')
-      ctx.body = `<form method="post" action="${ctx.query.to}"><button>Win</button></form>`;
+    if (ctx.path === '/form') ctx.body = `<form method="post" action="${ctx.query.to}"><button>Win</button></form>`;
     else if (ctx.path === '/frame') ctx.body = `<iframe src="${ctx.query.to}"></iframe>`;
     else if (ctx.path === '/transfer') seen.push('transferred');
     else if (ctx.path === '/') {
@@ -45,7 +44,7 @@ describeWith(BROWSER, 'the session cookie in Chromium over TLS', () => {
   });
   after(() => browser.close());
 
-  /** Somebody who has a session at https://shop.test, whose other site is https://evil.test. */
+  /** A visitor with a session at https://shop.test; the other site is https://evil.test. */
   async function visit(
     options: SessionOptions,
     test: (page: Page, sites: { shop: string; evil: string }, seen: string[]) => Promise<void>,
@@ -92,7 +91,7 @@ describeWith(BROWSER, 'the session cookie in Chromium over TLS', () => {
       }));
   }
 
-  it('is one of its own in the frame of another site when it is Partitioned', () =>
+  it('gets its own jar in the frame of another site when it is Partitioned', () =>
     visit({ sameSite: 'none', partitioned: true }, async (page, { shop, evil }) => {
       const framed = async () => {
         await page.goto(`${evil}/frame?to=${encodeURIComponent(`${shop}/`)}`);

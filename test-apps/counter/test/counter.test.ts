@@ -4,17 +4,15 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { Client, itWith, startRedis } from 'testkit';
 
 const MAIN = fileURLToPath(import.meta.resolve('counter'));
 
-/** The app as a newcomer starts it: a process of its own, with STORE. */
-async function start(
-  env: Record<string, string>,
-  cwd: string,
-): Promise<{ url: string; stop(): Promise<void> }> {
+/** The app in a process of its own, as `npm start` starts it. */
+async function start(env: Record<string, string>, cwd: string): Promise<{ url: string; stop(): Promise<void> }> {
   const app = spawn(process.execPath, [MAIN], {
     cwd,
     env: { ...process.env, PORT: '0', ...env },
@@ -49,7 +47,7 @@ describe('the counter app', () => {
     const programs = name === 'redis' ? ['redis-server'] : [];
     itWith(
       programs,
-      `counts, regenerates, logs out${survives ? ' and survives' : ' and forgets at'} kill -9 on STORE=${name}`,
+      `counts, regenerates, logs out${survives ? ' and survives' : ' and starts anew after'} kill -9 on STORE=${name}`,
       async () => {
         const redis = name === 'redis' ? await startRedis() : undefined;
         const env = {
@@ -88,6 +86,36 @@ describe('the counter app', () => {
       },
     );
   }
+
+  it("doesn't count the browser's request for /favicon.ico", async () => {
+    const app = await start({ STORE: 'memory' }, directory);
+    try {
+      const ada = new Client(app.url);
+      const { status, setCookie, headers } = await ada.get('/favicon.ico');
+      expect([status, setCookie, headers['content-type']]).to.deep.equal([200, [], 'image/svg+xml']);
+      expect(countOf((await ada.get('/')).body)).to.equal(1);
+      await ada.get('/favicon.ico');
+      expect(countOf((await ada.get('/')).body)).to.equal(2);
+    } finally {
+      await app.stop();
+    }
+  });
+
+  it('says in a sentence that its port is in use, and ends', async () => {
+    const app = await start({ STORE: 'memory' }, directory);
+    try {
+      const { port } = new URL(app.url);
+      const second = spawn(process.execPath, [MAIN], {
+        env: { ...process.env, STORE: 'memory', PORT: port },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      const exited = once(second, 'exit');
+      expect(await text(second.stderr)).to.equal(`Port ${port} is in use: set PORT to another one.\n`);
+      expect((await exited)[0]).to.equal(1);
+    } finally {
+      await app.stop();
+    }
+  });
 
   it('keeps its files in ./sessions, named without the id', async () => {
     const app = await start({ STORE: 'fs' }, directory);
