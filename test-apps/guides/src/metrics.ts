@@ -2,7 +2,18 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { SessionEvent } from 'koa-wsession';
 import { Counter } from 'prom-client';
 
-const EVENTS = ['created', 'renewed', 'regenerated', 'destroyed', 'expired', 'gone', 'rejected'];
+const EVENTS = [
+  'created',
+  'renewed',
+  'regenerated',
+  'destroyed',
+  'expired',
+  'gone',
+  'bound',
+  'refreshed',
+  'unbound',
+  'rejected',
+];
 
 /** Counts what happens to sessions, in the metric `sessions_total`. */
 export function countSessions(): void {

@@ -5,8 +5,8 @@ const ROOT = new URL('../../../', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
 
 describe('the guides', () => {
-  for (const page of ['docs/moving-in.md', 'docs/tracing.md']) {
-    it(`of ${page} show the code that is tested`, () => {
+  for (const page of ['docs/migrating.md', 'docs/standards.md', 'docs/tracing.md']) {
+    it(`in ${page} show the code that is tested`, () => {
       const text = read(page);
       const shown = [...text.matchAll(/<!-- (\S+) -->\n```ts\n(.*?)```/gs)];
       expect(shown.length).to.equal(text.match(/```ts/g)?.length);

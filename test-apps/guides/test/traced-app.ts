@@ -1,15 +1,11 @@
-/* An app with both guides, in a process of its own. It tells its port; `/spans` and `/metrics` tell what was seen. */
+/* An app with both guides, in a process of its own. It prints its port; `/spans` and `/metrics` show what was recorded. */
 import type { AddressInfo } from 'node:net';
 import { CookieStore } from '@koa-wsession/store-cookie';
 import { FsStore } from '@koa-wsession/store-fs';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { context, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import {
-  BasicTracerProvider,
-  InMemorySpanExporter,
-  SimpleSpanProcessor,
-} from '@opentelemetry/sdk-trace-base';
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { countSessions } from 'guides/metrics';
 import { traceSessions } from 'guides/tracing';
 import { Redis } from 'ioredis';
@@ -30,9 +26,7 @@ function createStore() {
 }
 
 const exporter = new InMemorySpanExporter();
-trace.setGlobalTracerProvider(
-  new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
-);
+trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }));
 context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
 traceSessions();
 countSessions();
@@ -56,14 +50,13 @@ app.use(async (ctx, next) => {
 });
 
 const tracer = trace.getTracer('app');
-app.use((ctx, next) =>
-  tracer.startActiveSpan(`${ctx.method} ${ctx.path}`, (span) => next().finally(() => span.end())),
-);
-app.use(session(createStore(), { timeout: 500 }));
+app.use((ctx, next) => tracer.startActiveSpan(`${ctx.method} ${ctx.path}`, (span) => next().finally(() => span.end())));
+const sessions = session(createStore(), { timeout: 500 });
+app.use(sessions);
 app.use(async (ctx) => {
   if (ctx.path === '/write') ctx.session.user = 'a value to hide';
   if (ctx.path === '/regenerate') await ctx.session.regenerate();
-  if (ctx.path === '/logout') await ctx.session.destroy();
+  if (ctx.path === '/logout') await sessions.of(ctx).logOut();
   ctx.body = ctx.session.user ?? 'nobody';
 });
 

@@ -43,9 +43,7 @@ describe('the guide to tracing', () => {
       ada: new Client(url),
       spans: async () => (await new Client(url).get('/spans')).json(),
       metrics: async () =>
-        (await new Client(url).get('/metrics')).body
-          .split('\n')
-          .filter((line) => line.startsWith('sessions_total')),
+        (await new Client(url).get('/metrics')).body.split('\n').filter((line) => line.startsWith('sessions_total')),
     };
   }
 
@@ -63,38 +61,34 @@ describe('the guide to tracing', () => {
 
   for (const store of ['memory', 'cookie', 'fs', 'redis']) {
     const programs = store === 'redis' ? ['redis-server'] : [];
-    itWith(
-      programs,
-      `makes a span of each load, save and destroy, inside the request's (${store})`,
-      async () => {
-        const { ada, spans } = await start(store, await place(store));
-        for (const [path, calls] of [
-          ['/write', ['save']],
-          ['/', ['load']],
-          ['/write?again', ['load']],
-          ['/logout', ['load', 'destroy']],
-        ] as const) {
-          const token = ada.cookie.slice('wsession='.length);
-          expect((await ada.get(path)).status).to.equal(200);
-          const seen = await spans();
-          const [request, ...others] = seen.filter(({ name }) => name.startsWith('GET'));
-          expect(others).to.deep.equal([]);
-          const ours = seen.filter(({ name }) => name.startsWith('session '));
-          expect(
-            ours.map(({ name }) => name),
-            path,
-          ).to.deep.equal(calls.map((call) => `session ${call}`));
-          for (const { parent, status, attributes } of ours) {
-            expect(parent).to.equal(request?.id);
-            expect(status.code).to.equal(UNSET);
-            expect(attributes).to.have.all.keys('wsession.name', 'wsession.ref');
-          }
-          const all = JSON.stringify(seen);
-          expect(all).not.to.contain('a value to hide');
-          if (token) expect(all).not.to.contain(token);
+    itWith(programs, `makes a span of each load, save and destroy, inside the request's (${store})`, async () => {
+      const { ada, spans } = await start(store, await place(store));
+      for (const [path, calls] of [
+        ['/write', ['save']],
+        ['/', ['load']],
+        ['/write?again', ['load']],
+        ['/logout', ['load', 'destroy']],
+      ] as const) {
+        const token = ada.cookie.slice('wsession='.length);
+        expect((await ada.get(path)).status).to.equal(200);
+        const seen = await spans();
+        const [request, ...others] = seen.filter(({ name }) => name.startsWith('GET'));
+        expect(others).to.deep.equal([]);
+        const ours = seen.filter(({ name }) => name.startsWith('session '));
+        expect(
+          ours.map(({ name }) => name),
+          path,
+        ).to.deep.equal(calls.map((call) => `session ${call}`));
+        for (const { parent, status, attributes } of ours) {
+          expect(parent).to.equal(request?.id);
+          expect(status.code).to.equal(UNSET);
+          expect(attributes).to.have.all.keys('wsession.name', 'wsession.ref');
         }
-      },
-    );
+        const all = JSON.stringify(seen);
+        expect(all).not.to.contain('a value to hide');
+        if (token) expect(all).not.to.contain(token);
+      }
+    });
   }
 
   itWith(['redis-server'], 'gives the span of a call that failed the status of an error', async () => {

@@ -6,7 +6,7 @@ import { fromKoaGenericSession } from 'guides/from-koa-generic-session';
 import { fromKoaSession, fromKoaSessionStore } from 'guides/from-koa-session';
 import { Redis } from 'ioredis';
 import Koa from 'koa';
-import { type Adopt, session } from 'koa-wsession';
+import { type Migrate, type Sessions, session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { restore, useFakeTimers } from 'sinon';
 import { Client, describeWith, type RedisServer, type Served, serve, startRedis } from 'testkit';
@@ -34,7 +34,7 @@ const HOUR = 3_600_000;
 interface Old {
   /** The app as it was: `/login` logs ada in, `/logout` out. */
   readonly app: RequestListener;
-  readonly adopt: Adopt;
+  readonly migrate: Migrate;
   readonly close?: () => unknown;
 }
 
@@ -55,17 +55,21 @@ function oldKoa(use: (app: Koa) => Koa.Middleware): RequestListener {
 const OLD: Record<string, (redis: RedisServer) => Old | Promise<Old>> = {
   'koa-session, in its cookie': () => ({
     app: oldKoa((app) => createSession({ maxAge: HOUR }, app)),
-    adopt: fromKoaSession(),
+    migrate: fromKoaSession(),
   }),
   "koa-session, in its cookie, with maxAge: 'session'": () => ({
     app: oldKoa((app) => createSession({ maxAge: 'session' }, app)),
-    adopt: fromKoaSession(),
+    migrate: fromKoaSession(),
+  }),
+  'koa-session, under its former name koa:sess, in its cookie': () => ({
+    app: oldKoa((app) => createSession({ maxAge: HOUR, key: 'koa:sess' }, app)),
+    migrate: fromKoaSession('koa:sess'),
   }),
   'koa-session with koa-redis': ({ port }) => {
     const store = createKoaRedis({ port });
     return {
       app: oldKoa((app) => createSession({ maxAge: HOUR, store }, app)),
-      adopt: fromKoaSessionStore(store),
+      migrate: fromKoaSessionStore(store),
       close: () => store.client.disconnect(),
     };
   },
@@ -73,7 +77,7 @@ const OLD: Record<string, (redis: RedisServer) => Old | Promise<Old>> = {
     const store = createKoaRedis({ port });
     return {
       app: oldKoa(() => genericSession({ store })),
-      adopt: fromKoaGenericSession(store),
+      migrate: fromKoaGenericSession(store),
       close: () => store.client.disconnect(),
     };
   },
@@ -84,10 +88,8 @@ const OLD: Record<string, (redis: RedisServer) => Old | Promise<Old>> = {
     const app = express();
     const store = new ConnectRedis({ client });
     app.use(expressSession({ secret: SECRET, store, resave: false, saveUninitialized: false }));
-    app.get(
-      '/logout',
-      (request: { session: { destroy(then: () => void): void } }, response: { end(): void }) =>
-        request.session.destroy(() => response.end()),
+    app.get('/logout', (request: { session: { destroy(then: () => void): void } }, response: { end(): void }) =>
+      request.session.destroy(() => response.end()),
     );
     app.get(
       '/{*path}',
@@ -98,13 +100,13 @@ const OLD: Record<string, (redis: RedisServer) => Old | Promise<Old>> = {
     );
     return {
       app,
-      adopt: fromExpressSession(redis, SECRET),
+      migrate: fromExpressSession(redis, SECRET),
       close: () => Promise.all([client.close(), redis.disconnect()]),
     };
   },
 };
 
-/** What can be done to a cookie without knowing the secret. */
+/** Cookies that can be made without the secret. */
 function* forgeries(value: string): Generator<string> {
   yield* ['', '%', '%E0%A4%A', 's:', 's%3A', 's%3Aabc.', 'e30=', '"', 'null', '__proto__', 'a'.repeat(3000)];
   yield value.slice(0, -1);
@@ -113,7 +115,7 @@ function* forgeries(value: string): Generator<string> {
     yield value.slice(0, at) + (value[at] === 'A' ? 'B' : 'A') + value.slice(at + 1);
 }
 
-describeWith(['redis-server'], 'moving in', () => {
+describeWith(['redis-server'], 'migrating', () => {
   let redis: RedisServer;
   before(async () => {
     redis = await startRedis();
@@ -125,22 +127,28 @@ describeWith(['redis-server'], 'moving in', () => {
       let old: Old;
       let before: Served;
       let after: Served;
-      let asked: number;
+      let calls: number;
+      let logsIn: boolean;
+      let sessions: Sessions;
       let errors: unknown[];
 
       beforeEach(async () => {
         old = await create(redis);
         before = await serve(old.app);
-        asked = 0;
+        calls = 0;
         errors = [];
         const app = new Koa();
         app.keys = ['a new secret', SECRET];
         app.on('error', (error) => errors.push(error));
-        const adopt = Object.assign((ctx: Koa.Context) => {
-          asked++;
-          return old.adopt(ctx);
-        }, old.adopt);
-        app.use(session(new MemoryStore(), { adopt }));
+        logsIn = false;
+        const migrate = Object.assign(async (ctx: Koa.Context) => {
+          calls++;
+          const content = await old.migrate(ctx);
+          if (logsIn && content?.user) await sessions.of(ctx).logIn(content.user);
+          return content;
+        }, old.migrate);
+        sessions = session(new MemoryStore(), { migrate });
+        app.use(sessions);
         app.use((ctx) => {
           ctx.session.visits = (ctx.session.visits ?? 0) + 1;
           ctx.body = { ...ctx.session };
@@ -153,41 +161,49 @@ describeWith(['redis-server'], 'moving in', () => {
         await old.close?.();
       });
 
-      /** A visitor who was logged in before; `cookies` are those that he brings. */
+      /** A visitor of the old app, logged in. */
       const login = async () => {
         const ada = new Client(before);
         await ada.get('/login');
         expect((await ada.get('/')).body).to.equal('ada');
         return ada;
       };
-      const moveIn = ({ jar }: Client) => {
+      /** The same cookies, sent to the new app. */
+      const visit = ({ jar }: Client) => {
         const visitor = new Client(after);
         for (const [cookie, value] of jar) visitor.jar.set(cookie, value);
         return visitor;
       };
 
-      it('a visitor stays logged in, loses the old cookie, and is asked about once', async () => {
-        const ada = moveIn(await login());
+      it('keeps a visitor logged in, deletes the old cookie, and reads the old session once', async () => {
+        const ada = visit(await login());
         expect((await ada.get('/')).json()).to.deep.equal({ user: 'ada', visits: 1 });
         expect([...ada.jar.keys()]).to.deep.equal(['wsession']);
         expect((await ada.get('/')).json()).to.deep.equal({ user: 'ada', visits: 2 });
-        expect(asked).to.equal(1);
+        expect(calls).to.equal(1);
         expect(errors).to.deep.equal([]);
       });
 
-      it('several requests at once are all logged in, and so is the next', async () => {
-        const ada = moveIn(await login());
+      it('keeps several requests at once logged in, and the next one', async () => {
+        const ada = visit(await login());
         const answers = await Promise.all(Array.from({ length: 5 }, () => ada.get('/')));
         expect(answers.map((answer) => answer.json().user)).to.deep.equal(Array(5).fill('ada'));
         expect((await ada.get('/')).json().user).to.equal('ada');
-        expect(asked).to.equal(5);
+        expect(calls).to.equal(5);
       });
 
-      it('a forged cookie is nobody', async () => {
+      it('may log the visitor in, so that the session can be listed and revoked', async () => {
+        logsIn = true;
+        const ada = visit(await login());
+        expect((await ada.get('/')).json()).to.deep.equal({ user: 'ada', visits: 1 });
+        expect(await sessions.list('ada')).to.have.length(1);
+      });
+
+      it('ignores a forged cookie', async () => {
         const { jar } = await login();
         for (const [cookie, value] of jar) {
           for (const forged of forgeries(value)) {
-            const visitor = moveIn({ jar } as Client);
+            const visitor = visit({ jar } as Client);
             visitor.jar.set(cookie, forged);
             const { status, body } = await visitor.get('/');
             expect([status, body], `${cookie}=${forged}`).to.deep.equal([200, '{"visits":1}']);
@@ -197,16 +213,16 @@ describeWith(['redis-server'], 'moving in', () => {
       });
 
       if (!name.includes('in its cookie'))
-        it('a session that was logged out of is over', async () => {
+        it('ignores a session that was destroyed in the old app', async () => {
           const ada = await login();
-          const visitor = moveIn(ada);
+          const visitor = visit(ada);
           await ada.get('/logout');
           expect((await visitor.get('/')).json()).to.deep.equal({ visits: 1 });
         });
 
       if (name.startsWith('koa-session') && !name.includes("'session'"))
-        it('a session that has expired is over', async () => {
-          const visitor = moveIn(await login());
+        it('ignores a session that has expired', async () => {
+          const visitor = visit(await login());
           useFakeTimers({ now: Date.now() + HOUR + 1, toFake: ['Date'] });
           expect((await visitor.get('/')).json()).to.deep.equal({ visits: 1 });
         });
