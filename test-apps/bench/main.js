@@ -15,10 +15,10 @@ const HELP = `Usage: npm run bench -- [mode] [options]
 
 Modes
   (none)             CPU per request, in multiples of Koa without sessions
-  --counts           bytes, Redis commands and system calls a request
+  --counts           bytes, Redis commands and system calls per request
   --scale            cost and bytes with many sessions, in redis and fs
   --profile          where the CPU time goes: for one system and one work
-  --behaviour        what is lost, comes back or fails: of all systems with sessions
+  --behaviour        what is lost, restored or fails, for all systems with sessions
 
 Options
   --quick            a few minutes instead of an hour; only for orientation
@@ -45,7 +45,7 @@ const { values: flags } = parseArgs({
   },
 });
 
-// So that what was begun (folders, servers) is cleared away.
+// So that folders and servers are removed.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 const progress = (text) => console.error(text);
@@ -75,7 +75,7 @@ async function ratios(selection) {
 }
 
 async function counts({ systems, works }) {
-  if (!canTrace) progress('There is no strace here: system calls are not counted.');
+  if (!canTrace) progress('strace is missing or may not attach: system calls are not counted.');
   const results = [];
   const failures = [];
   await withRedis(async (redis) => {
@@ -117,7 +117,7 @@ async function behaviour({ systems }) {
   console.error('Written to docs/comparison.md.');
 }
 
-/** The page is for runs over everything; one with failures is none. */
+/** Writes the page after a run over everything without failures, or with --write. */
 async function finish(part, failures, ...results) {
   for (const failure of failures) console.error(`FAILED  ${failure}`);
   if (failures.length > 0) process.exitCode = 1;
@@ -131,7 +131,7 @@ function pick(all, ids) {
   if (ids === undefined) return all;
   return ids.split(',').map((id) => {
     const found = all.find((one) => one.id === id);
-    if (!found) throw new Error(`There is no "${id}": one of ${all.map(({ id }) => id).join(', ')}.`);
+    if (!found) throw new Error(`Unknown "${id}": expected one of ${all.map(({ id }) => id).join(', ')}.`);
     return found;
   });
 }

@@ -7,7 +7,7 @@ import { table } from './report.js';
 
 const PAGE = fileURLToPath(new URL('../../../docs/comparison.md', import.meta.url));
 
-/** Runs every scenario with every system that has sessions; answers the tables as one text. */
+/** Runs every scenario with every system that has sessions. Returns the tables as one text. */
 export async function compareBehaviour(systems, progress) {
   const compared = systems.filter(({ kind, role }) => kind !== 'bare' && role !== 'floor');
   const outcomes = new Map();
@@ -24,11 +24,11 @@ export async function compareBehaviour(systems, progress) {
   }).join('\n\n');
 }
 
-/** Each system has a Redis, a folder and a process of its own. */
+/** Each system gets a Redis, a folder and a process of its own. */
 function tryOut(system) {
   return withRedis((redis) =>
     withDirectory(async (directory) => {
-      redis.client.on('error', () => {}); // it gets killed
+      redis.client.on('error', () => {}); // a scenario kills Redis
       const child = await startServer(
         { ...system, id: 'behaviour' },
         { of: system.id, redisPort: redis.port, directory },
@@ -53,24 +53,22 @@ export async function writeComparison(tables) {
     .map(([name, version]) => `${name} ${version}`);
   await writeFile(
     PAGE,
-    `# How it behaves beside others
+    `# Comparison
 
-What session libraries do, seen from outside: each is an app in a process of its own, asked over HTTP. The whole page is
-written by
+What session libraries do in the same situations. Each is an app in a process of its own, and is observed over HTTP. This
+page is written by
 
 \`\`\`sh
 npm run bench -- --behaviour --write
 \`\`\`
 
-Each system is set up [as its README says](../test-apps/bench/src/systems/behaviour.js), with no options but those that it
-must have; options exist that change some of these answers. The apps all do
-[the same](../test-apps/bench/src/behaviour/handlers.js). What is asked and what counts is in
-[the scenarios](../test-apps/bench/src/behaviour/scenarios.js).
+Each library is set up [as its README says](../test-apps/bench/src/systems/behaviour.js), with required options only; other
+options change some of these results. All apps do [the same](../test-apps/bench/src/behaviour/handlers.js);
+[the scenarios](../test-apps/bench/src/behaviour/scenarios.js) say what counts.
 
-Whoever keeps the data itself in the cookie can't merge, and can't take back a copy of a cookie that was made before: that
-is so for every store of this kind. Ours remembers within one process the sessions that ended; several processes don't tell
-each other. iron-session saves when the handler says so, here before it answers or throws; it stands on Koa here, which
-removes all headers on an error.
+Libraries that keep the data itself in the cookie can't merge, and can't revoke a copy of a cookie. Ours remembers ended
+sessions within one process. iron-session saves where the handler says so, here before it responds or throws; on Koa, an
+error removes its header.
 
 Node ${process.version}, ${versions.join(', ')}.
 

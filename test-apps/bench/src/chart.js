@@ -10,10 +10,10 @@ const STEP = 19;
 const GROUP_GAP = 9;
 const TITLE = 46;
 
-/** Ratios are drawn on a logarithmic axis, on which 1, what Koa costs by itself, is where bars begin. */
+/** The axis is logarithmic; bars begin at 1, the cost of Koa alone. */
 const TICKS = [1, 2, 5, 10, 20, 50, 100, 200];
 
-/** A bar chart of the medians, as SVG, that can be read on light and on dark. */
+/** A bar chart of the medians, as SVG, readable on light and on dark pages. */
 export function ratiosChart(cells) {
   const most = Math.max(...cells.map(({ median }) => median));
   const least = Math.min(0.8, ...cells.map(({ median }) => median));

@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url';
 
 const cores = availableParallelism();
 
-/** Whether servers get a core of their own, and everything else the others. */
+/** Whether servers get a core of their own, and everything else the other cores. */
 export const pinned = cores > 1 && spawnSync('taskset', ['--version'], { stdio: 'ignore' }).status === 0;
 
-/** Leaves core 0 to the servers. What this process starts from now on (Redis) does so, too. */
+/** Leaves core 0 to the servers, also by what this process starts from now on (Redis). */
 export function leaveTheServersTheirCore() {
   if (!pinned) return;
   spawnSync('taskset', ['-a', '-c', '-p', `1-${cores - 1}`, String(process.pid)], { stdio: 'ignore' });
@@ -22,7 +22,7 @@ process.once('exit', () => {
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });
 
-/** A folder for one process's files, under `TMPDIR`, that is removed in the end. */
+/** Runs `use` with a new folder under `TMPDIR`, and removes it afterwards. */
 export async function withDirectory(use) {
   const directory = await mkdtemp(join(tmpdir(), 'bench-'));
   directories.add(directory);
@@ -37,12 +37,12 @@ export async function withDirectory(use) {
 const SERVER = fileURLToPath(new URL('./server.js', import.meta.url));
 
 /**
- * Room for so much (MiB) that V8 collects no old objects while a process warms up: after a collection that comes before
- * `process.nextTick` is compiled, it stays slow for good, 3 µs a request. Which processes that hits is chance.
+ * Room (MiB), so that V8 collects no old objects while a process warms up: if it does so before `process.nextTick` is
+ * compiled, `nextTick` stays slow, 3 µs a request. Which processes that hits is chance.
  */
 const ROOM = ['--initial-old-space-size=512'];
 
-/** The same in each run, so that what is counted is, too. */
+/** The same in each run, so that the counts are the same. */
 const SECRET = 'bench bench bench bench bench bench bench bench';
 
 /**
@@ -69,7 +69,7 @@ export async function startServer(system, context, { nodeOptions = [] } = {}) {
   const failed = once(child, 'exit').then(([code]) => {
     throw new Error(`${system.label} ended (${code}).`);
   });
-  failed.catch(() => {}); // whoever waits for an answer hears of it
+  failed.catch(() => {}); // `receive` rejects with it
 
   const receive = async () => (await Promise.race([once(child, 'message'), failed]))[0];
   const ask = async (question) => {
@@ -83,7 +83,7 @@ export async function startServer(system, context, { nodeOptions = [] } = {}) {
     pid: child.pid,
     /** Microseconds of CPU since it started. */
     cpu: () => ask('cpu'),
-    /** Ends it in peace (a profile gets written) and resolves when it is gone. */
+    /** Ends the process gracefully (a profile gets written) and resolves when it has ended. */
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const gone = once(child, 'exit');

@@ -1,8 +1,8 @@
 import { connect } from 'node:net';
 
 /**
- * One connection that stays open, one request at a time, and a cookie jar that knows names and values only: as
- * little work as can be, since it must not be what the servers wait for.
+ * One connection that stays open, one request at a time, and a cookie jar of names and values only: as little work as
+ * possible, since the servers must not wait for the client.
  */
 class Browser {
   #socket;
@@ -21,7 +21,7 @@ class Browser {
     this.#socket.on('close', () => this.#waiting?.reject(new Error('The server closed the connection.')));
   }
 
-  /** Of the value of the header `Cookie`. */
+  /** Length of the value of the header `Cookie`. */
   get cookieBytes() {
     return Math.max(0, this.#cookieHeader.length - 'Cookie: \r\n'.length);
   }
@@ -49,7 +49,7 @@ class Browser {
     this.#received = '';
     const { resolve, reject } = this.#waiting;
     this.#waiting = undefined;
-    if (Number.isNaN(length)) return reject(new Error(`An answer without Content-Length:\n${head}`));
+    if (Number.isNaN(length)) return reject(new Error(`A response without Content-Length:\n${head}`));
     const setCookie = /\r\nset-cookie:/i.test(head) ? this.#keep(head) : [];
     resolve({ status: head.slice(9, 12), body: received.slice(end + 4), setCookie });
   }
@@ -67,7 +67,7 @@ class Browser {
   }
 }
 
-/** A visitor with a session, who does the same work again and again, and looks at every answer. */
+/** A visitor with a session, which repeats one work and checks every response. */
 export class Visitor {
   #browser;
   #work;
@@ -95,7 +95,7 @@ export class Visitor {
     return this.#expect(this.#work.path(this.#visits), this.#work.body(this.#visits));
   }
 
-  /** Fails unless what was written last is stored. */
+  /** Fails unless the last write is stored. */
   async prove() {
     const proof = this.#work.proof?.(this.#visits);
     if (proof) await this.#expect(proof.path, proof.body);
@@ -108,15 +108,13 @@ export class Visitor {
   async #expect(path, body) {
     const answer = await this.#browser.get(path);
     if (answer.status !== '200' || answer.body !== body) {
-      throw new Error(
-        `GET ${path} was answered ${answer.status} "${answer.body.slice(0, 200)}", not "${body}".`,
-      );
+      throw new Error(`GET ${path}: expected 200 "${body}", got ${answer.status} "${answer.body.slice(0, 200)}".`);
     }
     return answer;
   }
 }
 
-/** So many visitors, each with a session of its own, for as long as `use` takes. */
+/** Runs `use` with so many visitors, each with a session of its own. */
 export async function withVisitors(port, work, number, use) {
   const visitors = Array.from({ length: number }, () => new Visitor(port, work));
   try {
@@ -127,7 +125,7 @@ export async function withVisitors(port, work, number, use) {
   }
 }
 
-/** Has the visitors visit for a time, and resolves with the number of requests when the last one is answered. */
+/** Lets the visitors send requests for a time, and resolves with their number after the last response. */
 export async function drive(visitors, milliseconds) {
   const end = performance.now() + milliseconds;
   let requests = 0;

@@ -2,13 +2,13 @@ import { startServer, withDirectory } from './children.js';
 import { withVisitors } from './client.js';
 import { canTrace, traceCalls, withCountingProxy } from './tally.js';
 
-/** Requests before the count begins: a script is sent, files are laid out, threads are started. */
-const FIRST = 20;
-/** Requests that are counted. The counter stays at three digits. */
+/** Requests before the count begins: the script is sent, folders are created, threads are started. */
+const FIRST = 40;
+/** Requests that are counted. The counter stays at three digits, the revision at two, also in base 36. */
 const COUNTED = 20;
 
 /**
- * @typedef {object} Count of one system at one work, a request
+ * @typedef {object} Count per request, of one system at one work
  * @property {string} system
  * @property {string} work
  * @property {number} cookieBytes of the value of the header `Cookie`
@@ -23,7 +23,7 @@ const COUNTED = 20;
  *
  * @param {import('./systems.js').System} system
  * @param {import('./works.js').Work} work
- * @param {number} redisPort where a Redis listens that nobody else uses
+ * @param {number} redisPort of a Redis that no other process uses
  * @returns {Promise<Count>}
  */
 export function countRequests(system, work, redisPort) {

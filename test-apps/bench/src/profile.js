@@ -6,7 +6,7 @@ import { drive, withVisitors } from './client.js';
 import { withRedis } from './redis.js';
 import { table } from './report.js';
 
-/** Milliseconds of load before the profile is read. */
+/** Milliseconds of load that the profile leaves out. */
 const WARM_UP = 2000;
 const MEASURED = 5000;
 
@@ -32,7 +32,7 @@ export async function profile(system, work) {
   );
 }
 
-/** Self time on the main thread (file operations are on others), of what was sampled after the warm-up. */
+/** Self time on the main thread (file operations run on others), after the warm-up. */
 function describe({ nodes, samples, timeDeltas, startTime }) {
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const byFunction = new Map();
@@ -54,23 +54,17 @@ function describe({ nodes, samples, timeDeltas, startTime }) {
   });
   const rows = (times, title, most) => {
     const sorted = [...times].sort(([, a], [, b]) => b - a).slice(0, most);
-    return table([
-      [title, 'self'],
-      ...sorted.map(([name, time]) => [name, `${((100 * time) / total).toFixed(1)} %`]),
-    ]);
+    return table([[title, 'self'], ...sorted.map(([name, time]) => [name, `${((100 * time) / total).toFixed(1)} %`])]);
   };
-  return [
-    rows(byPackage, 'package', 12),
-    rows(byFunction, 'function', 30),
-    rows(byOurs, 'function of ours', 30),
-  ].join('\n\n');
+  return [rows(byPackage, 'package', 12), rows(byFunction, 'function', 30), rows(byOurs, 'function of ours', 30)].join(
+    '\n\n',
+  );
 }
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 function placeOf(url, functionName) {
-  if (url === '')
-    return { owner: functionName === '(garbage collector)' ? functionName : '(native)', file: '' };
+  if (url === '') return { owner: functionName === '(garbage collector)' ? functionName : '(native)', file: '' };
   if (url.startsWith('node:')) return { owner: '(node)', file: url };
   const file = fileURLToPath(url).replace(ROOT, '');
   const installed = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file);

@@ -5,9 +5,9 @@ import { can, REFERENCE } from './systems.js';
 import { WORKS } from './works.js';
 
 /**
- * How often and how long (milliseconds). A round starts both processes anew; a slice is one measurement. They warm up
- * until the system has answered so many requests, since a slow one would otherwise be measured before it is compiled:
- * `start` (with the counter) when the processes are new, `warmUp` for each work.
+ * How often and how long (milliseconds). A round starts both processes anew; a slice is one measurement. The warm-up is a
+ * number of requests, since a slow system would otherwise be measured before it is compiled: `start` (with the counter)
+ * for new processes, `warmUp` for each work.
  */
 export const FULL = {
   rounds: 5,
@@ -27,7 +27,7 @@ export const QUICK = {
 };
 
 /**
- * @typedef {object} Cell one system at one work, as multiples of what a request costs bare Koa
+ * @typedef {object} Cell one system at one work, in multiples of what a request costs Koa alone
  * @property {string} system
  * @property {string} work
  * @property {number} median
@@ -81,7 +81,7 @@ export async function measureRatios({ systems, works }, effort, progress) {
   };
 }
 
-/** The system and bare Koa, side by side on one core, for as long as `use` takes. */
+/** Runs `use` with the system and Koa alone, side by side on one core. */
 export async function withPair(system, context, effort, use) {
   const reference = await startServer(REFERENCE, {});
   try {
@@ -98,7 +98,7 @@ export async function withPair(system, context, effort, use) {
   }
 }
 
-/** Bare Koa always does the same: it answers to who has no cookie. */
+/** What Koa alone does: always the same page, without a cookie. */
 const REFERENCE_WORK = {
   id: 'reference',
   title: 'Koa alone',
@@ -110,7 +110,7 @@ const REFERENCE_WORK = {
 /** Loads, reads, writes. */
 const COUNTER = WORKS.find(({ id }) => id === 'counter');
 
-/** One ratio a slice, with visitors who come for it and leave again. */
+/** One ratio per slice, all with the same new visitors. */
 export async function measureSlices({ reference, subject }, work, effort) {
   const { visitors } = effort;
   return withVisitors(reference.port, REFERENCE_WORK, visitors, (others) =>
@@ -135,7 +135,7 @@ async function warmUp(others, ours, { requests, atMost }) {
   }
 }
 
-/** Both under load at once; the CPU time of a request to the one, as a multiple of that of a request to the other. */
+/** The CPU time per request of the subject, in multiples of the reference's, with both under load at once. */
 async function measureSlice({ reference, subject }, others, ours, milliseconds) {
   const [referenceBefore, subjectBefore] = await Promise.all([reference.cpu(), subject.cpu()]);
   const [referenceRequests, subjectRequests] = await Promise.all([
@@ -150,7 +150,6 @@ async function measureSlice({ reference, subject }, others, ours, milliseconds) 
 export function summarize(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
-  const median =
-    sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
+  const median = sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
   return { median, min: sorted[0], max: sorted[sorted.length - 1], slices: sorted.length };
 }

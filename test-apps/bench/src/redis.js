@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { startRedis } from 'testkit/redis';
 
-/** Runs a Redis of its own for as long as `use` takes, and hands it over with a client. */
+/** Runs `use` with a new Redis server and a client of it. */
 export async function withRedis(use) {
   const server = await startRedis();
   const client = new Redis(server.port);

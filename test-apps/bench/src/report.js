@@ -16,7 +16,7 @@ const KINDS = {
   bare: 'No sessions',
 };
 
-/** Places in a Markdown table what each system has for each work; systems stand together by where they keep sessions. */
+/** A Markdown table of systems and works; systems are grouped by where they keep sessions. */
 function matrix(systems, works, cellOf) {
   const rows = [['', ...works.map(({ title }) => title)]];
   for (const [kind, title] of Object.entries(KINDS)) {
@@ -30,7 +30,7 @@ function matrix(systems, works, cellOf) {
   return table(rows);
 }
 
-/** A Markdown table that can also be read as it is. The first column is text, the others are numbers. */
+/** An aligned Markdown table. The first column is text, the others are numbers. */
 export function table(rows) {
   const widths = rows[0].map((_, column) => Math.max(3, ...rows.map((row) => String(row[column]).length)));
   const format = (row) =>
@@ -69,34 +69,12 @@ export function countsTables(counts) {
         ],
       ];
     });
-    const head = [
-      '',
-      'Cookie',
-      'Set-Cookie',
-      'Redis commands',
-      'bytes to',
-      'bytes from',
-      'file calls',
-      'socket calls',
-    ];
+    const head = ['', 'Cookie', 'Set-Cookie', 'Redis commands', 'bytes to', 'bytes from', 'file calls', 'socket calls'];
     return `### ${title[0].toUpperCase()}${title.slice(1)}\n\n${table([head, ...rows])}`;
   });
 }
 
-const INTRODUCTION = `# Performance
-
-What a session costs, measured by [test-apps/bench](../test-apps/bench), which says how. Run it again with
-
-\`\`\`sh
-npm run bench                 # CPU per request: the table and the picture; with --quick --write in fewer rounds
-npm run bench -- --counts     # bytes, Redis commands, system calls
-npm run bench -- --scale      # up to 1,000,000 sessions
-\`\`\`
-
-No figure here is a time, so none depends on the machine much.
-`;
-
-/** The parts of the page, in their order; each mode of the tool writes its own and leaves the others alone. */
+/** The parts of the page, in order; each mode of the tool writes its own part. */
 const PARTS = ['ratios', 'counts', 'scale'];
 
 const texts = {
@@ -105,15 +83,15 @@ const texts = {
 In multiples of what a request costs Koa without sessions. Median (lowest–highest) of ${effort.rounds * effort.slices} slices:
 ${effort.rounds} rounds with fresh processes, ${effort.slices} slices each. In a slice, the system and Koa without sessions are under load at
 the same time, by ${effort.visitors} visitors each, on one core that only they use; what is compared is the CPU time of their
-processes, a request. A session has ten keys and 300 bytes, unless the work says otherwise. Each answer is checked, and
-in the end what was written is read back. *The least* is what nobody can do without: see the
+processes per request. A session has ten keys and 300 bytes, unless the work says otherwise. Each answer is checked, and
+in the end what was written is read back. *The least* is the minimum that such sessions need: see the
 [code](../test-apps/bench/src/systems).
 
 ![Bars: the same numbers](performance.svg)
 
 ${ratiosTable(cells)}`,
 
-  counts: (counts) => `## Counts a request
+  counts: (counts) => `## Counts per request
 
 These are the same in each run. Bytes are those of the headers' values, and of what goes over the connection to Redis.
 A command to Redis may be a script that has others run. System calls on files and on sockets are counted without
@@ -126,9 +104,10 @@ ${countsTables(counts).join('\n\n')}`,
 ${tables}`,
 };
 
-/** Puts one part into docs/performance.md. */
+/** Writes one part of docs/performance.md, and leaves the introduction and the other parts as they are. */
 export async function writePart(part, ...results) {
-  const old = await readFile(PAGE, 'utf8').catch(() => '');
+  const old = await readFile(PAGE, 'utf8');
+  const [introduction] = old.split(/^<!-- \w+ -->$/m, 1);
   const kept = (name) => {
     const [, text] = old.split(`<!-- ${name} -->\n`);
     return text?.trim();
@@ -137,6 +116,6 @@ export async function writePart(part, ...results) {
   const parts = written.filter(([, text]) => text);
   // A part stands between two of its marks.
   const body = parts.map(([name, text]) => `<!-- ${name} -->\n\n${text}\n\n<!-- ${name} -->\n`).join('\n');
-  await writeFile(PAGE, `${INTRODUCTION}\n${body}`);
+  await writeFile(PAGE, `${introduction.trimEnd()}\n\n${body}`);
   if (part === 'ratios') await writeFile(CHART, ratiosChart(results[0]));
 }

@@ -22,15 +22,15 @@ const EFFORT = { ...FULL, rounds: 3, visitors: 128 };
 
 const MEASURED = ['read', 'counter'].map((id) => WORKS.find((work) => work.id === id));
 
-/** Of the sessions that are there, one in so many is over when the sweep comes. */
-const OVER = 10;
+/** One in so many sessions has expired when the sweep comes. */
+const EXPIRED = 10;
 
 /** No sweep may hold the event loop for longer, in milliseconds. */
 const LONGEST_HOLD = 20;
 
 /**
- * What changes when there are many sessions, as Markdown without times; `progress` is told the times, too.
- * @param {import('./systems.js').System[]} systems of them, redis and fs
+ * What changes when there are many sessions, as Markdown without times; `progress` also gets the times.
+ * @param {import('./systems.js').System[]} systems only redis and fs are measured
  * @param {number[]} sizes
  * @param {(text: string) => void} progress
  */
@@ -39,14 +39,13 @@ export async function measureScale(systems, sizes, progress) {
   progress(bytes);
   const rows = [];
   for (const system of systems) {
-    for (const { size, sweep = '-', ...costs } of (await SCALED[system.id]?.(system, sizes, progress)) ??
-      []) {
+    for (const { size, sweep = '-', ...costs } of (await SCALED[system.id]?.(system, sizes, progress)) ?? []) {
       rows.push([system.label, size.toLocaleString('en'), ...Object.values(costs), sweep]);
     }
   }
   const head = ['', 'sessions', ...MEASURED.map(({ title }) => title), `no hold over ${LONGEST_HOLD} ms`];
-  return `What a request costs among so many sessions (beside the visitors' own), in multiples of Koa without, and whether a sweep that looks into all
-files, and removes one in ${OVER}, lets the event loop go on:
+  return `What a request costs among so many sessions (besides those of the visitors), in multiples of Koa without, and whether a sweep that looks into all
+files, and removes one in ${EXPIRED}, lets the event loop go on:
 
 ${table([head, ...rows])}
 
@@ -71,10 +70,10 @@ const SCALED = {
 /** Fills the store up to each size, and measures there. */
 async function grow(system, context, store, sizes, progress, afterwards) {
   const rows = [];
-  let there = 0;
+  let filled = 0;
   for (const size of sizes) {
     progress(`${system.label}: ${size.toLocaleString('en')} sessions, filling`);
-    await fill(store, size - there, (done) => progress(`  ${(there + done).toLocaleString('en')}`));
+    await fill(store, size - filled, (done) => progress(`  ${(filled + done).toLocaleString('en')}`));
     const row = { size };
     const measured = new Map(MEASURED.map(({ id }) => [id, []]));
     for (let r = 0; r < EFFORT.rounds; r++) {
@@ -87,10 +86,10 @@ async function grow(system, context, store, sizes, progress, afterwards) {
       row[work] = `${round(median)} (${round(min)}–${round(max)})`;
     }
     progress(`${system.label}: ${size.toLocaleString('en')} sessions: ${JSON.stringify(row)}`);
-    there = size;
+    filled = size;
     if (afterwards) {
       const { removed, longest } = await afterwards(size);
-      there -= removed;
+      filled -= removed;
       row.sweep = longest <= LONGEST_HOLD ? 'yes' : 'NO';
     }
     rows.push(row);
@@ -98,7 +97,7 @@ async function grow(system, context, store, sizes, progress, afterwards) {
   return rows;
 }
 
-/** As the core would have it, past HTTP. */
+/** Creates records as the core does, without HTTP. */
 async function fill(store, number, progress) {
   const entries = new Map(Object.entries(CONTENT).map(([key, value]) => [key, JSON.stringify(value)]));
   let begun = 0;
@@ -106,9 +105,10 @@ async function fill(store, number, progress) {
     Array.from({ length: 64 }, async () => {
       while (begun < number) {
         const mine = ++begun;
-        const isOver = mine % OVER === 0 && store instanceof FsStore;
+        const isExpired = mine % EXPIRED === 0 && store instanceof FsStore;
         const now = Date.now();
-        const record = { entries, createdAt: now, expiresAt: now + (isOver ? -1 : 86_400_000) };
+        const expiresAt = now + (isExpired ? -1 : 86_400_000);
+        const record = { entries, createdAt: now, updatedAt: now, expiresAt, revision: 1 };
         const address = randomBytes(32).toString('base64url');
         await store.create(address, record, { name: 'wsession', deadline: performance.now() + 60_000 });
         if (mine % 100_000 === 0) progress(mine);
@@ -117,17 +117,13 @@ async function fill(store, number, progress) {
   );
 }
 
-/** In a process of its own, which does nothing else; what it must look at are old files, all of them. */
+/** Sweeps in a process of its own, after making all files old, so that the sweep must look into each. */
 async function sweep(directory, size, progress) {
   const dayAgo = new Date(Date.now() - 2 * 86_400_000);
   for await (const path of filesIn(directory)) await utimes(path, dayAgo, dayAgo);
-  const child = spawn(
-    process.execPath,
-    [fileURLToPath(new URL('./sweeper.js', import.meta.url)), directory],
-    {
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    },
-  );
+  const child = spawn(process.execPath, [fileURLToPath(new URL('./sweeper.js', import.meta.url)), directory], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
   const [[{ removed, longest, seconds }]] = await Promise.all([once(child, 'message'), once(child, 'exit')]);
   progress(
     `FsStore: ${size.toLocaleString('en')} files: the sweep removed ${removed} in ${seconds.toFixed(1)} s ` +
@@ -142,13 +138,11 @@ async function* filesIn(directory) {
   }
 }
 
-/** What one session takes, here and with the others. */
+/** The bytes of one session, of each system. */
 async function measureBytes() {
   const rows = [['', 'Redis (MEMORY USAGE)', 'file', 'on disk (blocks)']];
   await withRedis(async (redis) => {
-    for (const system of SYSTEMS.filter(
-      ({ kind, role }) => ['redis', 'file'].includes(kind) && role !== 'floor',
-    )) {
+    for (const system of SYSTEMS.filter(({ kind, role }) => ['redis', 'file'].includes(kind) && role !== 'floor')) {
       await redis.client.flushall();
       await withDirectory(async (directory) => {
         const server = await startServer(system, { redisPort: redis.port, directory });

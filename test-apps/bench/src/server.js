@@ -1,5 +1,5 @@
 /*
- * One system in a process of its own. It tells its port, its CPU time whenever it is asked, and ends with its parent.
+ * One system in a process of its own. It tells its parent its port, and its CPU time on request, and ends with the parent.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -9,7 +9,7 @@ const server = await create(JSON.parse(context));
 server.keepAliveTimeout = 0;
 server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }));
 
-/** Answers to what the parent may ask. */
+/** What the parent may ask. */
 const answers = {
   /** Microseconds of CPU so far, of all threads. */
   cpu() {
@@ -17,7 +17,7 @@ const answers = {
     return user + system;
   },
   async end() {
-    await delay(20); // what is being profiled or traced finishes what it does
+    await delay(20); // lets a profile or a trace finish
     process.exit();
   },
 };

@@ -1,11 +1,11 @@
-/* Sweeps a folder once, and tells its parent how that went. */
+/* Sweeps a folder once, and tells its parent the result. */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FsStore } from '@koa-wsession/store-fs';
 
 const store = new FsStore({ directory: process.argv[2], sweepInterval: false });
 
-/** Milliseconds for which this thread was ready to run and others ran (Linux; elsewhere they count as ours). */
+/** Milliseconds for which this thread was ready to run while others ran (Linux; elsewhere 0). */
 function waited() {
   try {
     return Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[1]) / 1e6;
@@ -17,7 +17,7 @@ function waited() {
 let longest = 0;
 let sweeping = true;
 
-/** For as long as the sweep takes: how late is what should happen in a millisecond? */
+/** During the sweep: how late a timer of one millisecond is. */
 async function watch() {
   let [last, lastWaited] = [performance.now(), waited()];
   while (sweeping) {
@@ -29,7 +29,7 @@ async function watch() {
 }
 
 const watching = watch();
-await delay(100); // the start of the process isn't the sweep's doing
+await delay(100); // leaves out the start of the process
 longest = 0;
 const start = performance.now();
 const removed = await store.sweep();

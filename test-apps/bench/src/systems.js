@@ -2,7 +2,7 @@
  * @typedef {object} System
  * @property {string} id the name of its file in `systems/`
  * @property {string} label
- * @property {'cookie' | 'redis' | 'file' | 'memory' | 'bare'} kind where its sessions are
+ * @property {'cookie' | 'redis' | 'file' | 'memory' | 'bare'} kind where its sessions are kept
  * @property {'ours' | 'floor' | 'peer'} role `floor`: the least that any session in such a place costs
  * @property {boolean} [trial] refuses to run in production
  */

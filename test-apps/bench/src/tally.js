@@ -1,7 +1,4 @@
-/*
- * What counts without knowing what it counts: a proxy between a client and Redis, and a look at a process's system
- * calls.
- */
+/* Two counters: a proxy between a client and Redis, and the system calls of a process. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -10,7 +7,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { withDirectory } from './children.js';
 
-/** A port that leads to Redis, and counts what goes over it for as long as `use` takes. */
+/** Runs `use` with a port that leads to Redis, and counts what passes through it. */
 export async function withCountingProxy(redisPort, use) {
   const totals = { commands: 0, bytesSent: 0, bytesReceived: 0 };
   const sockets = new Set();
@@ -80,7 +77,7 @@ export function commandCounter(onCommand) {
   };
 }
 
-/** Whether system calls can be counted here: there is `strace`, and it may attach to a process that is no child of its. */
+/** Whether system calls can be counted: `strace` is there, and may attach to a process that it didn't start. */
 export const canTrace =
   spawnSync('strace', ['-qq', '-e', 'trace=none', 'true'], { stdio: 'ignore' }).status === 0 &&
   (process.getuid?.() === 0 || ptraceScope() === 0);
@@ -95,8 +92,8 @@ function ptraceScope() {
 }
 
 /**
- * The system calls of a process, all of its threads, while `use` is at work: those on files and folders, and those on
- * sockets. Waiting (`futex`, `epoll`), memory and signals are left out: they come and go with the weather.
+ * The system calls of all threads of a process while `use` runs: those on files and folders, and those on sockets.
+ * Waiting (`futex`, `epoll`), memory and signals are left out, since their number varies.
  */
 export function traceCalls(pid, use) {
   return withDirectory(async (directory) => {
@@ -124,10 +121,10 @@ export function traceCalls(pid, use) {
 const PATH_CALL =
   /^(open|openat|openat2|creat|stat|lstat|newfstatat|statx|access|faccessat2?|mkdir|mkdirat|rmdir|unlink|unlinkat|rename|renameat2?|link|linkat|symlink|symlinkat|readlink|readlinkat|chmod|fchmodat|chown|utimensat|truncate)$/;
 
-/** Sorts the lines of `strace -f -y`: by name how many calls there were on files, and how many on sockets. */
+/** Counts the lines of `strace -f -y`: by name, the calls on files, and those on sockets. */
 export function sortCalls(trace) {
   const calls = { files: {}, sockets: {} };
-  // A call that another thread interrupts is on two lines; the second has no name in front of its bracket.
+  // An interrupted call is on two lines; the second has no name in front of its bracket.
   for (const [, name, rest] of trace.matchAll(/^\d+ +(\w+)\((.*)$/gm)) {
     const [, opened] = /^\d+<([^>]*)>/.exec(rest) ?? [];
     const kind =

@@ -27,9 +27,9 @@ const BIG = Array.from({ length: 16 }, (_, index) => {
  * @typedef {object} Work
  * @property {string} id
  * @property {string} title
- * @property {'none' | '/fill' | '/fill-big'} before what a visitor asks for first, to have a session
+ * @property {'none' | '/fill' | '/fill-big'} before what a visitor requests first, to have a session
  * @property {(n: number) => string} path of a visitor's n-th request, from 1
- * @property {(n: number) => string} body that the answer to it has to have
+ * @property {(n: number) => string} body that the response must have
  * @property {(n: number) => { path: string, body: string }} [proof] shows that the n-th request was stored
  */
 
@@ -83,8 +83,8 @@ export const WORKS = [
 ];
 
 /**
- * What every system's handler does. It looks at `owner.session` only where the work says so, since some systems begin
- * to work when it is looked at.
+ * What every system's handler does. It reads `owner.session` only where the work needs it, since some systems begin to
+ * work when it is read.
  *
  * @param {string} url
  * @param {{ session: any }} owner Koa's context, Express' or Fastify's request

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 
-/** What has to come back as it was. */
+/** Values that should come back unchanged. */
 const VALUES = {
   Date: new Date(0),
   Map: new Map([['a', 1]]),
@@ -12,7 +12,7 @@ const VALUES = {
 
 export const TYPES = Object.keys(VALUES);
 
-/** Holds a request at work until another request lets it go on. */
+/** Holds a request until another request releases it. */
 const held = { begun: withResolvers(), released: withResolvers() };
 
 /** Promise.withResolvers, for Node 20. */
@@ -27,41 +27,41 @@ function withResolvers() {
 /**
  * What every system's app does.
  *
- * @typedef {object} Visit
- * @property {any} session as the system gives it: looked at only by who needs it
- * @property {() => unknown} end what the system's README calls logging out
- * @property {() => unknown} [save] for a system that saves when it is told to
+ * @typedef {object} Exchange
+ * @property {any} session of the system; read only where it is needed
+ * @property {() => unknown} end logs out, as the system's README says
+ * @property {() => unknown} [save] for a system that saves only on request
  *
  * @param {string} path
- * @param {Visit} visit
+ * @param {Exchange} exchange
  * @returns {Promise<string>} the response's body
  */
-export async function handle(path, visit) {
+export async function handle(path, exchange) {
   const [, action, argument] = path.split('/');
   switch (action) {
     case 'untouched':
       return 'untouched';
     case 'me':
-      return visit.session.user ?? 'nobody';
+      return exchange.session.user ?? 'nobody';
     case 'keys':
-      return String(Object.keys(visit.session).filter((key) => key.startsWith('key-')).length);
+      return String(Object.keys(exchange.session).filter((key) => key.startsWith('key-')).length);
     case 'login':
-      visit.session.user = 'ada';
-      await visit.save?.();
+      exchange.session.user = 'ada';
+      await exchange.save?.();
       return 'ok';
     case 'logout':
-      await visit.end();
+      await exchange.end();
       return 'ok';
     case 'set-slowly':
-      visit.session[`key-${argument}`] = argument;
+      exchange.session[`key-${argument}`] = argument;
       await delay(100);
-      await visit.save?.();
+      await exchange.save?.();
       return 'ok';
     case 'hold':
-      visit.session.seen = argument;
+      exchange.session.seen = argument;
       held.begun.resolve();
       await held.released.promise;
-      await visit.save?.();
+      await exchange.save?.();
       return 'ok';
     case 'begun':
       await held.begun.promise;
@@ -72,22 +72,22 @@ export async function handle(path, visit) {
       held.released = withResolvers();
       return 'ok';
     case 'fail':
-      visit.session.user = argument;
-      await visit.save?.();
+      exchange.session.user = argument;
+      await exchange.save?.();
       throw Object.assign(new Error('no'), { status: 401, statusCode: 401, expose: true });
     case 'fill':
-      visit.session.user = randomBytes(Number(argument) / 2).toString('hex');
-      await visit.save?.();
+      exchange.session.user = randomBytes(Number(argument) / 2).toString('hex');
+      await exchange.save?.();
       return 'ok';
     case 'keep':
-      visit.session.value = VALUES[argument];
-      visit.session.kept = true;
-      await visit.save?.();
+      exchange.session.value = VALUES[argument];
+      exchange.session.kept = true;
+      await exchange.save?.();
       return 'ok';
     case 'kept': {
-      if (!visit.session.kept) return 'lost';
-      if (!('value' in visit.session)) return 'key gone';
-      const { value } = visit.session;
+      if (!exchange.session.kept) return 'lost';
+      if (!('value' in exchange.session)) return 'key gone';
+      const { value } = exchange.session;
       if (isDeepStrictEqual(value, VALUES[argument])) return 'same';
       return value === null ? 'null' : typeof value === 'object' ? JSON.stringify(value) : typeof value;
     }

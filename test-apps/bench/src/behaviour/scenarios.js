@@ -10,8 +10,8 @@ const ROUNDS = 20;
 const LARGE = 6000;
 
 /**
- * A browser: it drops a cookie whose name and value are over 4096 bytes (RFC 6265bis, 5.6), and gives up in the end:
- * then the status is a text that says so.
+ * A browser: it drops a cookie whose name and value are over 4096 bytes (RFC 6265bis, 5.6). When a request times out,
+ * its status is a text that says so.
  */
 class Browser extends Client {
   async request(method, path, init) {
@@ -25,22 +25,22 @@ class Browser extends Client {
 }
 
 /**
- * @typedef {object} Trial one system at work
+ * @typedef {object} Trial one system, running
  * @property {import('../systems.js').System} system
  * @property {string} url
- * @property {string} directory its files, if it keeps some
+ * @property {string} directory for its files, if it keeps some
  * @property {{ server: import('testkit/redis').RedisServer, client: import('ioredis').Redis }} redis
  */
 
 /**
  * @typedef {object} Scenario
  * @property {string} title
- * @property {string} about what is done, and what the answers mean
+ * @property {string} about what is done, and what the results mean
  * @property {string[]} columns
  * @property {(trial: Trial) => Promise<string[]>} run a cell for each column
  */
 
-/** @type {Scenario[]} In this order: the last leaves the store broken. */
+/** @type {Scenario[]} In this order: the last one breaks the store. */
 export const SCENARIOS = [
   {
     title: 'Parallel requests',
@@ -56,19 +56,19 @@ the keys are lost.`,
   },
   {
     title: 'Logout',
-    about: `A request changes the session; while it is at work, the same visitor logs out, and that is answered; then the
-request ends. *Came back*: how often the browser is logged in again after that, in ${ROUNDS} rounds. *Copy*: whether a copy of the
-cookie, made before a logout with no request at work, is logged in after it.`,
+    about: `A request changes the session; while it is in progress, the same visitor logs out; then the request ends. *Came
+back*: how often the browser is logged in again after that, in ${ROUNDS} rounds. *Copy*: whether a copy of the cookie, made before
+a logout with no request in progress, is logged in after it.`,
     columns: ['came back', 'copy'],
     async run({ url }) {
       let cameBack = 0;
       for (let round = 0; round < ROUNDS; round++) {
         const ada = await login(url);
-        const atWork = ada.get(`/hold/${round}`);
+        const inProgress = ada.get(`/hold/${round}`);
         await new Browser(url).get('/begun');
         await ada.get('/logout');
         await new Browser(url).get('/release');
-        await atWork;
+        await inProgress;
         if ((await ada.get('/me')).body === 'ada') cameBack++;
       }
       const ada = await login(url);
@@ -94,8 +94,8 @@ request, for a visitor who had no session yet, and for one who had.`,
   },
   {
     title: 'More than a cookie can hold',
-    about: `A visitor who is logged in stores ${LARGE} random characters. What is answered, and what is in the session at the next
-request: the new value, the old one (\`stale\`), or nothing (\`logged out\`). A browser drops a cookie of over 4096 bytes.`,
+    about: `A visitor who is logged in stores ${LARGE} random characters. The response's status, and what the session has at the
+next request: the new value, the old one (\`stale\`), or nothing (\`logged out\`). Browsers drop a cookie of over 4096 bytes.`,
     columns: ['answer'],
     async run({ url }) {
       const ada = await login(url);
@@ -107,7 +107,7 @@ request: the new value, the old one (\`stale\`), or nothing (\`logged out\`). A 
   },
   {
     title: 'A page that does not touch the session',
-    about: 'The cookie is sent, the handler leaves the session alone: what is written all the same.',
+    about: 'The cookie is sent, the handler leaves the session alone: what is written nevertheless.',
     columns: ['writes'],
     async run({ url, system, directory, redis }) {
       const ada = await login(url);
@@ -123,7 +123,7 @@ request: the new value, the old one (\`stale\`), or nothing (\`logged out\`). A 
   },
   {
     title: 'Values',
-    about: `What a value is at the next request, or the status where it can't be stored, or be read.`,
+    about: "What a value is at the next request, or the status where it can't be stored or read.",
     columns: TYPES,
     run({ url }) {
       return Promise.all(
@@ -139,8 +139,8 @@ request: the new value, the old one (\`stale\`), or nothing (\`logged out\`). A 
   },
   {
     title: 'Hostile cookies',
-    about: `For how many of so many kinds of broken and forged cookies a page that reads the session, or one that changes
-it, is answered with an error of the server (5xx) or not at all.`,
+    about: `For how many kinds of broken and forged cookies a page that reads or changes the session responds with a 5xx, or
+not at all.`,
     columns: ['errors'],
     async run({ url }) {
       const ada = await login(url);
@@ -155,9 +155,8 @@ it, is answered with an error of the server (5xx) or not at all.`,
   },
   {
     title: 'The store is down',
-    about: `Redis is killed, or the folder of the files replaced by a file. What a page is answered that doesn't touch the session,
-and one that changes it; the cookie is sent with both. Then the store is there again (Redis empty): what the page that changes
-the session is answered.`,
+    about: `Redis is killed, or the folder of the files replaced by a file. The status of a page that doesn't touch the session,
+and of one that changes it, both with a cookie. Afterwards: the status of the latter once the store is back (Redis is empty).`,
     columns: ['untouched', 'changed', 'afterwards'],
     async run({ url, system, directory, redis }) {
       if (system.kind !== 'redis' && system.kind !== 'file') return ['-', '-', '-'];
@@ -196,14 +195,14 @@ async function login(url) {
 const READS =
   /^(get|mget|hget|hgetall|hmget|exists|ttl|pttl|type|time|evalsha|eval|info|config.*|ping|hello|client.*|command.*)$/;
 
-/** The names of the commands that Redis ran since RESETSTAT, those within scripts too, without those that only read. */
+/** The names of the commands that Redis ran since RESETSTAT, in scripts too, without those that only read. */
 async function writeCommands(client) {
   const stats = await client.info('commandstats');
   const names = Array.from(stats.matchAll(/^cmdstat_([^:]+):/gm), ([, name]) => name);
   return names.filter((name) => !READS.test(name)).map((name) => name.toUpperCase());
 }
 
-/** What is in a folder and when it was changed, as one text. */
+/** The files of a folder and when they changed, as one text. */
 async function filesIn(directory) {
   const names = await readdir(directory);
   const lines = names.sort().map(async (name) => {
@@ -213,7 +212,7 @@ async function filesIn(directory) {
   return (await Promise.all(lines)).join('\n');
 }
 
-/** Cookie headers made out of the good cookies of a visitor (of which the first holds the session). */
+/** Cookie headers made from the valid cookies of a visitor (the first holds the session). */
 function hostileCookies([[name, value], ...others]) {
   const rest = others.map(([other, its]) => `; ${other}=${its}`).join('');
   const swap = (at) => value.slice(0, at) + (value[at] === 'A' ? 'B' : 'A') + value.slice(at + 1);

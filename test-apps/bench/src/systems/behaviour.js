@@ -24,8 +24,7 @@ import createFileStore from 'session-file-store';
 import { handle } from '../behaviour/handlers.js';
 
 /**
- * The apps for `--behaviour`: each system as its README sets it up, with no options but those that it must have, and
- * `of` says which.
+ * The apps for `--behaviour`: each system as its README sets it up, with required options only. `of` is the system's id.
  *
  * @param {{ of: string, secret: string, redisPort: number, directory: string }} context
  */
@@ -97,16 +96,17 @@ const apps = {
   },
 };
 
-/** A client's `error` events have to be listened to; that Redis is down shows in the answers. */
+/** `error` events need a listener; an outage of Redis shows in the responses. */
 function quiet(client) {
   return client.on('error', () => {});
 }
 
 function ours(store) {
+  const sessions = session(store);
   return onKoa(
-    () => session(store),
+    () => sessions,
     undefined,
-    (ctx) => ctx.session.destroy(),
+    (ctx) => sessions.of(ctx).logOut(),
   );
 }
 
@@ -134,7 +134,7 @@ function onKoa(
 
 function onExpress(middleware) {
   const app = express();
-  app.set('env', 'test'); // doesn't log errors
+  app.set('env', 'test'); // logs no errors
   app.use(middleware);
   app.use(async (request, response) => {
     const body = await handle(request.path, {
@@ -151,7 +151,7 @@ function onExpress(middleware) {
   return createServer(app);
 }
 
-/** fastify-secure-session has `get` and `set`; its proxy for properties knows no `in` and no `Object.keys`. */
+/** fastify-secure-session has `get` and `set`; its proxy for properties supports neither `in` nor `Object.keys`. */
 function propertiesOf(secure) {
   return new Proxy(
     {},

@@ -9,7 +9,7 @@ export async function create({ secret, redisPort }) {
   return serveExpressSession(secret, new RedisStore({ client }));
 }
 
-/** As its README recommends: nothing is saved that wasn't changed. */
+/** As its README recommends: only changed sessions are saved. */
 export function serveExpressSession(secret, store) {
   return serveExpress(
     session({ secret, store, resave: false, saveUninitialized: false, cookie: { maxAge: 3_600_000 } }),

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import express from 'express';
 import { answer } from '../works.js';
 
-/** Express and nothing else, and what the systems on Express are made of. */
+/** Express alone, and the base of the systems on Express. */
 export function create() {
   return serveExpress();
 }

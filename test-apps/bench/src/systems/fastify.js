@@ -1,7 +1,7 @@
 import createFastify from 'fastify';
 import { answer } from '../works.js';
 
-/** Fastify and nothing else, and what the system on Fastify is made of. */
+/** Fastify alone, and the base of the system on Fastify. */
 export function create() {
   return serveFastify();
 }

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import Koa from 'koa';
 import { answer } from '../works.js';
 
-/** AES-256-GCM and JSON, and none of what makes a session safe to use. */
+/** AES-256-GCM and JSON, without anything that makes a session safe to use. */
 export function create({ secret }) {
   const key = createHash('sha256').update(secret).digest();
   const app = new Koa();

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import Koa from 'koa';
 import { answer } from '../works.js';
 
-// With callbacks: a little less than what node:fs/promises costs.
+// Callbacks cost a little less than node:fs/promises.
 const [open, write, fsync, close, rename, readFile] = [
   fs.open,
   fs.write,
@@ -16,7 +16,7 @@ const [open, write, fsync, close, rename, readFile] = [
   fs.readFile,
 ].map((call) => promisify(call));
 
-/** One read, or a read, a write to a new file, fsync and rename; JSON, and none of what makes a session safe to use. */
+/** One read, or a read, a write to a new file, fsync and rename; JSON; nothing that makes a session safe to use. */
 export function create({ directory }) {
   const app = new Koa();
   app.use(async (ctx) => {

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import Koa from 'koa';
 import { answer, bigOf, describeBig } from '../works.js';
 
-/** HGETALL to read, HSET and PEXPIRE in one go to write, JSON, and none of what makes a session safe to use. */
+/** HGETALL to read, HSET and PEXPIRE in one pipeline to write, JSON; nothing that makes a session safe to use. */
 export function create({ redisPort }) {
   const redis = new Redis(redisPort);
   const app = new Koa();

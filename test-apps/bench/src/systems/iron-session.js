@@ -3,7 +3,7 @@ import { getIronSession } from 'iron-session';
 import Koa from 'koa';
 import { answer } from '../works.js';
 
-/** It opens the session where the handler asks for it, and saves where the handler says so. */
+/** It opens and saves the session where the handler says so. */
 export function create({ secret }) {
   const options = {
     password: secret,

@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import Koa from 'koa';
 import { answer } from '../works.js';
 
-/** Koa and nothing else, and what the systems on Koa are made of. */
+/** Koa alone, and the base of the systems on Koa. */
 export function create() {
   return serve([]);
 }
