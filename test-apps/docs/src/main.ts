@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { ROOT, readDocuments } from './markdown.js';
 import { fillTables } from './tables.js';
 
-// Writes the tables of options and errors into the documents.
+// Writes the tables into the documents.
 for (const { path, text } of readDocuments()) {
   const filled = fillTables(text);
   if (filled !== text) writeFileSync(ROOT + path, filled);

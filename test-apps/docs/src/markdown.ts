@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** The repository's folder, with a slash at the end. */
@@ -7,7 +7,7 @@ export const ROOT: string = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** A piece of code in a document. */
 export interface Block {
-  /** The word behind the backticks: `js`, `ts`, `sh`, `console`, `text`. */
+  /** The word after the backticks: `js`, `ts`, `sh`, `sql`, `console`, `text`. */
   readonly language: string;
   /** The document's line of the block's first one, from 1. */
   readonly line: number;
@@ -25,6 +25,16 @@ export interface Document {
 }
 
 const FENCE = /^( *)```([^\n]*)\n(.*?)^\1```$/gms;
+
+/** Packages that documents use, and that other test apps install: without them, such blocks aren't tested. */
+export const ELSEWHERE: readonly string[] = ['jest', 'koa-passport', 'passport-local', 'supertest', 'vitest'];
+
+/** The packages of a block that aren't installed. */
+export function missingIn({ code }: Block): string[] {
+  return ELSEWHERE.filter(
+    (name) => code.includes(`from '${name}'`) && !existsSync(`${ROOT}node_modules/${name}/package.json`),
+  );
+}
 
 /** Whether it is a program, or a piece of one. */
 export function isCode({ language }: Block): boolean {

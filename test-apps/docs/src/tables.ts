@@ -3,24 +3,26 @@ import ts from 'typescript';
 import { ROOT } from './markdown.js';
 
 /*
- * Tables of options and errors, made from the docstrings in the source, and one of what was observed of others, taken
- * from the page with all of it. A document says which, and where:
+ * Tables of options, properties and errors, made from the docstrings in the source, and one of what was observed of other
+ * libraries, taken from the page that has all of it. A document says which, and where:
  *
  *     <!-- options: packages/store-fs/src/fs-store.ts FsStoreOptions -->
+ *     <!-- properties: packages/koa-wsession/src/features/owners.ts OwnedSession -->
  *     <!-- errors: packages/koa-wsession/src/errors.ts -->
  *     <!-- comparison: docs/comparison.md -->
  *
- * and what is between that and `<!-- end -->` is written by `npm run docs:tables`.
+ * `npm run docs:tables` writes what is between that and `<!-- end -->`.
  */
-const MARKED = /(<!-- (options|errors|comparison): (\S+) ?(\w*) -->\n).*?(<!-- end -->)/gs;
+const MARKED = /(<!-- (options|properties|errors|comparison): (\S+) ?(\w*) -->\n).*?(<!-- end -->)/gs;
 
 const TABLES = {
   options: (path: string, name: string) => [['option', 'default', 'meaning'], ...optionRows(path, name)],
+  properties: (path: string, name: string) => [['property', 'meaning'], ...propertyRows(path, name)],
   errors: (path: string) => [['code', 'class', 'status', 'when'], ...errorRows(path)],
   comparison: comparisonRows,
 } satisfies Record<string, (path: string, name: string) => string[][]>;
 
-/** The document with its tables as they have to be. */
+/** The document with its tables as the source has them. */
 export function fillTables(document: string): string {
   return document.replaceAll(MARKED, (_, begin, kind, path, name, end) => {
     const rows = TABLES[kind as keyof typeof TABLES](path, name);
@@ -29,14 +31,12 @@ export function fillTables(document: string): string {
   });
 }
 
-/** Of an interface, and behind its own, of the one that it extends: the one of all stores. */
+/** The members of an interface, then those of the interface that it extends, which is the one of all stores. */
 function optionRows(path: string, name: string): string[][] {
-  const source = parse(path);
-  const options = source.statements.filter(ts.isInterfaceDeclaration).find((it) => it.name.text === name);
-  if (!options) throw new Error(`${path} has no interface ${name}`);
-  const defaults = defaultsIn(source);
+  const options = interfaceIn(path, name);
+  const defaults = defaultsIn(options.getSourceFile());
   const own = options.members.map((option) => {
-    const called = option.name?.getText() as string;
+    const called = nameOf(option);
     const { prose, initial } = splitDefault(docOf(option));
     const actual = defaults.get(called);
     if (actual === undefined ? /^[`\d]/.test(initial) && !initial.includes(' ') : !initial.includes(actual))
@@ -44,12 +44,49 @@ function optionRows(path: string, name: string): string[][] {
     return [`\`${called}\``, /^\d+$/.test(initial) ? `\`${initial}\`` : initial, prose];
   });
   const shared = options.heritageClauses
-    ? optionRows('packages/koa-wsession/src/options.ts', 'StoreOptions')
+    ? optionRows('packages/koa-wsession/src/store/options.ts', 'StoreOptions')
     : [];
   return [...own, ...shared];
 }
 
-/** What `const { name = 'wsession' } = options` says in the code. */
+function propertyRows(path: string, name: string): string[][] {
+  return interfaceIn(path, name).members.map((member) => [`\`${nameOf(member)}\``, docOf(member)]);
+}
+
+/** The strings of a union type, such as the names of the events. */
+export function membersOf(path: string, union: string): string[] {
+  const type = parse(path)
+    .statements.filter(ts.isTypeAliasDeclaration)
+    .find(({ name }) => name.text === union)?.type;
+  if (!type || !ts.isUnionTypeNode(type)) throw new Error(`${path} has no union ${union}`);
+  return type.types.map((one) => ((one as ts.LiteralTypeNode).literal as ts.StringLiteral).text);
+}
+
+/** The public names of an interface or a class. */
+export function publicNamesOf(path: string, name: string): string[] {
+  const found = parse(path).statements.find(
+    (one): one is ts.InterfaceDeclaration | ts.ClassDeclaration =>
+      (ts.isInterfaceDeclaration(one) || ts.isClassDeclaration(one)) && one.name?.text === name,
+  );
+  if (!found) throw new Error(`${path} has no ${name}`);
+  const members: readonly ts.NamedDeclaration[] = [...found.members];
+  const names = members.filter((one) => one.name && !ts.isPrivateIdentifier(one.name)).map(nameOf);
+  return [...new Set(names)];
+}
+
+function interfaceIn(path: string, name: string): ts.InterfaceDeclaration {
+  const found = parse(path)
+    .statements.filter(ts.isInterfaceDeclaration)
+    .find((one) => one.name.text === name);
+  if (!found) throw new Error(`${path} has no interface ${name}`);
+  return found;
+}
+
+function nameOf(member: ts.NamedDeclaration): string {
+  return member.name?.getText() as string;
+}
+
+/** The defaults in the code, such as `const { name = 'wsession' } = options`. */
 function defaultsIn(source: ts.SourceFile): Map<string, string> {
   const defaults = new Map<string, string>();
   const visit = (node: ts.Node): void => {
@@ -69,18 +106,18 @@ function splitDefault(doc: string): { prose: string; initial: string } {
 }
 
 function errorRows(path: string): string[][] {
-  return parse(path).statements.flatMap((it) => {
-    if (!ts.isClassDeclaration(it)) return [];
-    const text = it.getText();
+  return parse(path).statements.flatMap((error) => {
+    if (!ts.isClassDeclaration(error)) return [];
+    const text = error.getText();
     const [, code, status = ''] = /'(WSESSION_\w+)'(?:,\s*(\d+))?/.exec(text) ?? [];
-    if (!code) return []; // what the others extend
-    const name = it.name?.text;
+    if (!code) return []; // the class that the others extend
+    const name = error.name?.text;
     const kind = text.includes('extends TypeError') ? ` (a \`TypeError\`)` : '';
-    return [[`\`${code}\``, `\`${name}\`${kind}`, status, docOf(it)]];
+    return [[`\`${code}\``, `\`${name}\`${kind}`, status, docOf(error)]];
   });
 }
 
-/** Whom we are compared with, as the page calls them. */
+/** The libraries of the table, as the page calls them. */
 const COMPARED = [
   '**koa-wsession, RedisStore**',
   '**koa-wsession, FsStore**',
@@ -92,7 +129,7 @@ const COMPARED = [
   'iron-session (on Koa)',
 ];
 
-/** In what: a row's title, and the section and the column where the page has it. */
+/** The rows: a title, and the section and the column where the page has the cells. */
 const SITUATIONS = [
   ['lost of parallel writes', 'Parallel requests', 'lost'],
   ['back after a logout', 'Logout', 'came back'],
@@ -122,9 +159,7 @@ function comparisonRows(path: string): string[][] {
 
 /** The cells of a document's only table. */
 function cellsOf(text: string): string[][] {
-  return Array.from(text.matchAll(/^\|(.*)\|$/gm), ([, row]) =>
-    (row as string).split('|').map((it) => it.trim()),
-  );
+  return Array.from(text.matchAll(/^\|(.*)\|$/gm), ([, row]) => (row as string).split('|').map((cell) => cell.trim()));
 }
 
 function parse(path: string): ts.SourceFile {

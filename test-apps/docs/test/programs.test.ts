@@ -1,24 +1,26 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { type Block, isCode, ROOT, readDocuments } from 'docs/markdown';
+import { type Block, isCode, missingIn, readDocuments } from 'docs/markdown';
+import { runToEnd, whileRunning } from 'docs/run-program';
+import { needsPostgres, type PostgresServer, startPostgres } from 'testkit/postgres';
 import { has, itWith } from 'testkit/programs';
 import { type RedisServer, startRedis } from 'testkit/redis';
-import ts from 'typescript';
 
 const documents = readDocuments();
 
 describe('The programs in the documents', () => {
   let redis: RedisServer | undefined;
-  before(async () => {
+  let postgres: PostgresServer | undefined;
+  before(async function () {
+    this.timeout(60_000);
     if (has('redis-server')) redis = await startRedis();
+    if (needsPostgres.length === 0) postgres = await startPostgres();
   });
-  after(() => redis?.stop());
+  after(async () => {
+    await redis?.stop();
+    await postgres?.stop();
+  });
 
-  it('are all that a console stands behind', () => {
+  it('come before each console', () => {
     const isMisplaced = ({ language }: Block, index: number, blocks: readonly Block[]) =>
       language === 'console' && !isProgram(blocks.slice(0, index).findLast(isCode));
     for (const { path, blocks } of documents) expect(blocks.filter(isMisplaced), path).to.deep.equal([]);
@@ -27,82 +29,68 @@ describe('The programs in the documents', () => {
   for (const { path, blocks } of documents) {
     for (const [index, block] of blocks.entries()) {
       if (!isProgram(block)) continue;
-      const shown = blocks.slice(index + 1).find((it) => it.language === 'console' || isProgram(it));
-      itWith(needsOf(block), `run: ${path}:${block.line}`, () => run(block, shown));
+      const shown = blocks.slice(index + 1).find((next) => next.language === 'console' || isProgram(next));
+      itRuns(block, `run: ${path}:${block.line}`, () => run(block, shown));
     }
   }
 
-  const [counter, shown, ...others] = documents
-    .flatMap(({ path, blocks }) => (path === 'README.md' ? blocks : []))
-    .filter(({ language, code }) => language === 'console' || code.includes('app.use(session(new '));
-  for (const { line, code } of others) {
-    const other = (counter as Block).code.replace(/^app\.use\(session.*$/m, code);
-    const block = { ...(counter as Block), code: other };
-    const title = `run: README.md:${line}, in place of the line in the counter`;
-    itWith(needsOf(block), title, () => run(block, shown));
+  // The README shows other stores as another line of its first program.
+  const blocks = documents.find(({ path }) => path === 'README.md')?.blocks ?? [];
+  const counter = blocks.find(isProgram) as Block;
+  const shown = blocks.find(({ language }) => language === 'console');
+  for (const other of blocks.filter((block) => !isProgram(block) && block.code.includes('app.use(session(new '))) {
+    const block = { ...counter, code: counter.code.replace(/^app\.use\(session.*$/m, other.code) };
+    itRuns(block, `run: README.md:${other.line}, in place of the line in the counter`, () => run(block, shown));
   }
 
-  function run(program: Block, shown: Block | undefined): Promise<void> {
-    return runProgram(program, shown?.language === 'console' ? shown.code : '', {
+  async function run(program: Block, shown: Block | undefined): Promise<void> {
+    if (isTest(program)) {
+      const { status, output } = await runToEnd(program);
+      expect(status, output).to.equal(0);
+      return;
+    }
+    const env = {
       REDIS_URL: redis?.url,
+      DATABASE_URL: postgres?.url,
       SESSION_SECRET: 'a secret of the documents, of 32 bytes or more',
+    };
+    const steps = shown?.language === 'console' ? shown.code.split(/^\$ /m).slice(1) : [];
+    expect(steps, 'the console').not.to.be.empty;
+    await whileRunning(program, env, async ({ run, output }) => {
+      for (const step of steps) {
+        const [command = '', ...lines] = step.split('\n');
+        const pattern = lines.join('\n').trimEnd().split('…').map(escapeForRegExp).join('.*');
+        const answer = (await run(command)).trimEnd();
+        expect(answer, `${command}\n${output()}`).to.match(new RegExp(`^${pattern}$`));
+      }
     });
   }
 });
 
-function needsOf({ code }: Block): string[] {
-  return /ioredis|'redis'/.test(code) ? ['curl', 'redis-server'] : ['curl'];
-}
-
-/** What is whole: it serves, or it is a test. The rest is pieces. */
-function isProgram(block: Block | undefined): boolean {
-  return block !== undefined && isCode(block) && /\.listen\(\d{4}|from 'node:test'/.test(block.code);
-}
-
-/** Runs a program as it is, and then what the console shows, which has to answer the same; `…` stands for anything. */
-async function runProgram({ language, code }: Block, session: string, env: NodeJS.ProcessEnv): Promise<void> {
-  const cwd = mkdtempSync(`${ROOT}test-apps/docs/.test/run-`);
-  writeFileSync(
-    `${cwd}/app.mjs`,
-    language === 'js'
-      ? code
-      : ts.transpile(code, { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext }),
-  );
-  const anyPort = fileURLToPath(new URL('../test/fixtures/any-port.mjs', import.meta.url));
-  const app = spawn(process.execPath, ['--import', anyPort, 'app.mjs'], {
-    ...{ cwd, env: { ...process.env, NODE_ENV: '', ...env }, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
-  });
-  let output = '';
-  for (const stream of [app.stdout, app.stderr]) stream?.on('data', (text) => (output += text));
-  const exit = once(app, 'close');
-  try {
-    if (code.includes("from 'node:test'")) return void expect((await exit)[0], output).to.equal(0);
-    const [ports] = (await Promise.race([once(app, 'message'), exit])) as [Ports | number | null];
-    if (typeof ports !== 'object' || ports === null) throw new Error(`It ended: ${output}`);
-    const steps = session.split(/^\$ /m).slice(1);
-    expect(steps, 'what the console shows').not.to.be.empty;
-    for (const step of steps) {
-      const [command = '', ...shown] = step.split('\n');
-      const asked = command.replaceAll(`localhost:${ports.port}`, `localhost:${ports.actual}`);
-      const { stdout } = await promisify(execFile)('bash', ['-c', `${asked}\ntrue`], { cwd });
-      const pattern = shown.join('\n').trimEnd().split('…').map(escapeForRegExp).join('.*');
-      expect(stdout.replaceAll('\r', '').trimEnd(), `${command}\n${output}`).to.match(
-        new RegExp(`^${pattern}$`),
-      );
-    }
-  } finally {
-    app.kill('SIGKILL');
-    await exit;
-    rmSync(cwd, { recursive: true });
+/** A test of a program, skipped where a package or a server is missing. */
+function itRuns(program: Block, title: string, test: () => Promise<void>): void {
+  const { code } = program;
+  const missing = missingIn(program);
+  if (missing.length > 0) it.skip(`${title} (needs ${missing.join(' and ')}, which is not installed)`);
+  else {
+    const servers = [
+      ...(/ioredis|'redis'/.test(code) ? ['redis-server'] : []),
+      ...(/store-postgres/.test(code) ? needsPostgres : []),
+    ];
+    itWith(['curl', ...servers], title, test);
   }
 }
 
-/** A port that a program asked for, and the one that it got. */
-interface Ports {
-  readonly port: number;
-  readonly actual: number;
+/** A whole program: it serves, or it is a test. Other blocks are pieces. */
+function isProgram(block: Block | undefined): boolean {
+  return block !== undefined && isCode(block) && (/\.listen\(\d{4}/.test(block.code) || isTest(block));
 }
 
+function isTest({ code }: Block): boolean {
+  return code.includes("from 'node:test'");
+}
+
+/** `…` in what a console shows stands for anything. */
 function escapeForRegExp(text: string): string {
   return text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 }

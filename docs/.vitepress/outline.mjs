@@ -1,0 +1,99 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { documentOf, slugOf } from './document.mjs';
+
+export const ROOT = resolve(import.meta.dirname, '../..');
+
+/*
+ * The order of the site: groups of pages. A page is a document, or one section of a document (`heading`), which the
+ * site shows as a page of its own. New documents in docs/ and new packages get their page without an entry here.
+ */
+const REFERENCE = 'packages/koa-wsession/README.md';
+const EXPLAINED = ['how-it-works', 'comparison', 'performance', 'reliability'];
+
+const read = (path) => readFileSync(`${ROOT}/${path}`, 'utf8');
+const sections = (source, titles) =>
+  Object.entries(titles).map(([heading, title]) => ({
+    source,
+    heading,
+    title,
+    slug: slugOf(title.replaceAll(/\b[.(]/g, '-')),
+  }));
+const whole = (source, slug, title) => ({ source, slug, title: title ?? documentOf(read(source)).title });
+
+/** The groups of the sidebar: `{ text, folder, pages }`, where a page is `{ path, source, heading?, title }`. */
+export function readOutline() {
+  const documents = readdirSync(`${ROOT}/docs`)
+    .filter((name) => name.endsWith('.md') && name !== 'recipes.md')
+    .map((name) => name.slice(0, -3));
+  const stores = readdirSync(`${ROOT}/packages`).filter((name) => name !== 'koa-wsession');
+  const guides = documents.filter((name) => !EXPLAINED.includes(name));
+  const decisions = documentOf(read('docs/decisions/README.md')).links.filter((link) => link.endsWith('.md'));
+  const groups = [
+    group('Start', 'start', [
+      ...sections('README.md', {
+        Counter: 'Install and count',
+        'Login and logout': 'Login and logout',
+        Production: 'Production checklist',
+        Stores: 'Choose a store',
+      }),
+    ]),
+    ...recipes().map(({ text, headings }) =>
+      group(
+        `Guides: ${text.toLowerCase()}`,
+        'guides',
+        headings.map((heading) => ({ source: 'docs/recipes.md', heading, title: heading, slug: slugOf(heading) })),
+      ),
+    ),
+    group(
+      'Guides: more',
+      'guides',
+      guides.map((name) => whole(`docs/${name}.md`, name)),
+    ),
+    group('Reference', 'reference', [
+      ...sections(REFERENCE, {
+        Options: 'Options',
+        'The session': 'ctx.session',
+        '`sessions.of(ctx)`': 'sessions.of(ctx)',
+        'All sessions': 'All sessions',
+        Events: 'Events',
+        Errors: 'Errors',
+        'A store of your own': 'A store of your own',
+      }),
+      ...stores.map((name) => whole(`packages/${name}/README.md`, name)),
+    ]),
+    group('Explanations', 'explanations', [
+      ...EXPLAINED.slice(0, 1).map((name) => whole(`docs/${name}.md`, name)),
+      ...sections('README.md', { Guarantees: 'Guarantees' }),
+      whole('SECURITY.md', 'security'),
+      ...EXPLAINED.slice(1).map((name) => whole(`docs/${name}.md`, name)),
+      whole('CONTRIBUTING.md', 'contributing'),
+    ]),
+    group('Design decisions', 'explanations/decisions', [
+      whole('docs/decisions/README.md', 'index', 'Overview'),
+      ...decisions.map((name) => whole(`docs/decisions/${name}`, name.slice(0, -3))),
+    ]),
+  ];
+  return groups.filter(({ pages }) => pages.length > 0);
+}
+
+/** The groups of recipes, as the list at the top of the recipes has them. Sections that it leaves out come last. */
+function recipes() {
+  const { intro, sections } = documentOf(read('docs/recipes.md'));
+  const titles = new Map(sections.map(({ heading }) => [`#${slugOf(heading)}`, heading]));
+  const groups = Array.from(intro.matchAll(/^\*\*(.+?)\*\*: (.*)$/gm), ([, text, line]) => ({
+    text,
+    headings: Array.from(line.matchAll(/\]\((#.*?)\)/g), ([, anchor]) => take(anchor)).filter(Boolean),
+  }));
+  return [...groups, { text: 'other recipes', headings: [...titles.values()] }];
+
+  function take(anchor) {
+    const heading = titles.get(anchor);
+    titles.delete(anchor);
+    return heading;
+  }
+}
+
+function group(text, folder, pages) {
+  return { text, folder, pages: pages.map(({ slug, ...page }) => ({ ...page, path: `${folder}/${slug}` })) };
+}
