@@ -1,7 +1,8 @@
 import { addressOf } from '../kernel/token.js';
 import { type Found, Loaded, type TokenStore } from '../kernel/token-store.js';
+import { StoreDecorator } from '../store/decorator.js';
 import { isRecord, isReplacement } from '../store/record.js';
-import type { Call, SessionIndex, SessionRecord, Store } from '../store/store.js';
+import type { Call, Created, SessionIndex, SessionRecord, Store } from '../store/store.js';
 import { BINDING_KEY, type Binding, type Challenge, OFFER_KEY, readEntry } from './device-binding.js';
 
 /*
@@ -11,22 +12,24 @@ import { BINDING_KEY, type Binding, type Challenge, OFFER_KEY, readEntry } from 
 
 /** A store that puts each record that is created into the groups of its handles. */
 export function handled(store: Store, index: SessionIndex): Store {
-  const { expire, secure, domain, capabilities, scan } = store;
-  const create = async (key: string, record: SessionRecord, call: Call) => {
+  return new HandledStore(store, index);
+}
+
+class HandledStore extends StoreDecorator {
+  override readonly index: SessionIndex;
+
+  constructor(store: Store, index: SessionIndex) {
+    super(store);
+    this.index = index;
+  }
+
+  override async create(key: string, record: SessionRecord, call: Call): Promise<Created> {
     const offer = readEntry<Challenge>(record.entries.get(OFFER_KEY));
     const binding = readEntry<Binding>(record.entries.get(BINDING_KEY));
-    if (offer) await index.add(groupOf(call.name, offer.hash), key, offer.until, call);
-    if (binding) await index.add(groupOf(call.name, binding.id), key, listedUntil(record, expire), call);
-    return store.create(key, record, call);
-  };
-  return {
-    ...{ expire, secure, domain, capabilities, index, create },
-    load: (key, call) => store.load(key, call),
-    update: (key, changes, call) => store.update(key, changes, call),
-    destroy: (key, call) => store.destroy(key, call),
-    close: () => store.close?.(),
-    ...(scan && { scan: (call) => scan.call(store, call) }),
-  };
+    if (offer) await this.index.add(groupOf(call.name, offer.hash), key, offer.until, call);
+    if (binding) await this.index.add(groupOf(call.name, binding.id), key, listedUntil(record, this.expire), call);
+    return this.store.create(key, record, call);
+  }
 }
 
 /** Puts a session into the group of its binding, for as long as it may live until the next proof. */
