@@ -161,6 +161,7 @@ export class Gate<T = void> {
 
 /** A store whose methods are sinon's, each with an answer that fits. */
 export function stubStore() {
+  let revision = 1;
   return {
     expire: 3600,
     secure: false,
@@ -168,7 +169,7 @@ export function stubStore() {
     capabilities: { seals: false, merges: true, revokes: true },
     load: stub<[string, Call], unknown>().callsFake(() => recordOf({ n: '1' })),
     create: stub<[string, SessionRecord, Call], unknown>().returns({ outcome: 'created' }),
-    update: stub<[string, Changes, Call], unknown>().returns(UPDATED),
+    update: stub<[string, Changes, Call], unknown>().callsFake(() => ({ ...UPDATED, revision: ++revision })),
     destroy: stub<[string, DestroyCall], unknown>().callsFake(() => destroyed({ n: '1' })),
   };
 }

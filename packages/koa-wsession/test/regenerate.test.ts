@@ -474,6 +474,25 @@ for (const [form, regenerate] of [
       expect([status, store.create.callCount, store.destroy.callCount]).to.deep.equal([404, 0, 0]);
     });
 
+    it('holds where the client sent the call that ends the old record twice', async () => {
+      const store = stubStore();
+      store.destroy.callsFake((_key, { replaced }) => ({ outcome: 'replaced', by: replaced?.by }));
+      const { status } = await inRequest(regenerate, { store: asStore(store), cookie: SOME_COOKIE });
+      expect(status).to.equal(200);
+    });
+
+    it('ends the further sessions that the visitor has cookies for', async () => {
+      const { visitor } = await createSite({
+        '/set': (ctx) => void (ctx.session.n = 1),
+        '/': regenerate,
+        '/get': (ctx) => ({ ...ctx.session }),
+      });
+      const [older, newer] = [visitor(), visitor()];
+      for (const one of [older, newer]) await one.get('/set');
+      await visitor().get('/', { headers: { cookie: `${older.cookie}; ${newer.cookie}` } });
+      expect((await older.get('/get')).json()).to.deep.equal({});
+    });
+
     it('fails with the store, and leaves the session as it was', async () => {
       const store = stubStore();
       store.destroy.rejects(new Error('down'));

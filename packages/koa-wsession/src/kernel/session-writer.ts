@@ -16,6 +16,7 @@ import { cookieAgeOf, expiryOf, type Lifetimes } from './lifetime.js';
 import type { Observer, SessionEventName } from './observer.js';
 import { MARK_LIFETIME, type ReplacePlan } from './replacing.js';
 import type { SessionState } from './session-state.js';
+import { addressOf, newId } from './token.js';
 import type { TokenSink } from './token-sink.js';
 import type { Loaded, TokenStore } from './token-store.js';
 
@@ -103,7 +104,19 @@ export class SessionWriter {
     if (this.#isReachable) this.#writeToken(result, after);
     if (!state.isFresh) state.resentAt = performance.now();
     this.#publish('renewed', result.key);
+    if (result.lastRevision !== (loaded.lastRevision ?? 0) + 1) await this.#checkLifetime(state, result);
     return undefined;
+  }
+
+  /** Another request wrote in between. If it changed the session's lifetime, the expiry is set once more, from that. */
+  async #checkLifetime(state: SessionState, loaded: Loaded): Promise<void> {
+    const { tracker } = state;
+    const record = await this.#host.tokens.load(loaded.key);
+    const known = tracker.stored.get(MAX_AGE_KEY);
+    const actual = isRecord(record) ? record.entries.get(MAX_AGE_KEY) : known;
+    if (actual === known) return;
+    tracker.refresh(MAX_AGE_KEY, actual, known);
+    await this.update(state, loaded, NO_CHANGES);
   }
 
   /** Whether the token was written a while ago: a login may have replaced it since. */
@@ -166,6 +179,7 @@ export class SessionWriter {
     let entries = new Map([...state.tracker.snapshot(keeps), ...add]);
     if (!tokens.renewsTokens) entries.set(FORMER_KEY, JSON.stringify(old.key));
     let fresh = await this.#make(state, entries, plan.isFresh ? Date.now() : old.createdAt);
+    await this.#endOthers(state);
     let revision = old.revision ?? 0;
     let known = state.tracker.stored;
     for (let tries = 1; ; tries++) {
@@ -219,7 +233,11 @@ export class SessionWriter {
     const { sink } = this.#host;
     const refusal = sink.refusal([]);
     if (refusal) throw refusal;
-    if ((await this.#mark(state.loaded, '', undefined)).outcome !== 'destroyed') throw this.gone(state);
+    const by = addressOf(this.#host.settings.name, newId()); // of no session: it tells this call from others
+    const ended = await this.#mark(state.loaded, by, undefined);
+    const isSentTwice = ended.outcome === 'replaced' && ended.by === by;
+    if (ended.outcome !== 'destroyed' && !isSentTwice) throw this.gone(state);
+    await this.#endOthers(state);
     this.#publish('destroyed', state.loaded.key);
     sink.clear();
   }
@@ -230,13 +248,18 @@ export class SessionWriter {
     const record = state.loaded ?? state.unreadable;
     const ended: Destroyed = record ? await tokens.destroy(record.key) : { outcome: 'none' };
     if (record && ended.outcome === 'destroyed') this.#publish('destroyed', record.key);
-    for (const key of state.others)
-      if ((await tokens.destroy(key)).outcome === 'destroyed') this.#publish('destroyed', key);
+    await this.#endOthers(state);
     const replacedBy = ended.outcome === 'replaced' ? ended.by : state.replacedBy;
     // The browser may hold the successor's cookie already: nothing of this request may take its place.
     if (replacedBy !== undefined) sink.retract();
     else if ((record || hasToken) && this.#isReachable) sink.clear();
     return replacedBy;
+  }
+
+  /** Further sessions of the visitor would come back once this one's token is replaced or deleted. */
+  async #endOthers({ others }: SessionState): Promise<void> {
+    for (const key of others)
+      if ((await this.#host.tokens.destroy(key)).outcome === 'destroyed') this.#publish('destroyed', key);
   }
 
   gone({ loaded, replacedBy = '' }: SessionState): GoneError {

@@ -169,7 +169,7 @@ export interface DestroyCall extends Call {
 
 /** The mark of a session that goes on under another id. */
 export interface Replacement {
-  /** The key of the session that took its place; `''` where it isn't known. */
+  /** The key of the session that took its place, or is about to: there may be none under it. */
   readonly by: string;
   /** When the mark expires. */
   readonly until: number;
