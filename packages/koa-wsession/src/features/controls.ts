@@ -1,4 +1,4 @@
-import { AUTHENTICATED_KEY } from '../kernel/entry-keys.js';
+import { AUTHENTICATED_KEY } from '../kernel/entries.js';
 import { type SessionObject, toWritable } from '../kernel/session-object.js';
 import type { FlashMessages, SessionData } from '../types.js';
 import { BINDING_KEY } from './device-binding.js';

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import type * as Koa from 'koa';
 import { OptionError, type SessionError, UnavailableError, UnprovenError } from '../errors.js';
-import { deletionOf, readCookies } from '../kernel/cookie.js';
 import type { ExtendedRequest, Extension, LogInExtension } from '../kernel/extension.js';
 import type { RejectionReason, SessionEventName } from '../kernel/observer.js';
 import type { SessionOptions } from '../kernel/options.js';
 import type { SessionRequest } from '../kernel/request.js';
 import { type Found, Loaded, type TokenStore } from '../kernel/token-store.js';
+import { deletionOf, readCookies } from '../kernel/transport.js';
 import { checkOption, checkOptionNames, isSeconds } from '../store/options.js';
 import type { Entries, Store } from '../store/store.js';
 import {

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { OptionError } from '../errors.js';
-import { DELETED } from '../kernel/atomic-update.js';
 import type { SessionObject } from '../kernel/session-object.js';
+import { DELETED } from '../kernel/update.js';
 
 /*
  * Each message is an entry of its own, so that parallel requests leave theirs side by side: `\0flash:`, the key, a NUL,

@@ -1,6 +1,6 @@
 import type * as Koa from 'koa';
 import { NotFreshError, OptionError } from '../errors.js';
-import { AUTHENTICATED_KEY } from '../kernel/entry-keys.js';
+import { AUTHENTICATED_KEY } from '../kernel/entries.js';
 import { SAME_CONTENT } from '../kernel/replacing.js';
 import type { SessionObject } from '../kernel/session-object.js';
 import { OWNER_KEY } from './owner-index.js';

@@ -1,5 +1,5 @@
 import { OptionError } from '../errors.js';
-import { AUTHENTICATED_KEY, isUserKey, MAX_AGE_KEY, toEntryKey } from '../kernel/entry-keys.js';
+import { AUTHENTICATED_KEY, isUserKey, MAX_AGE_KEY, toEntryKey } from '../kernel/entries.js';
 import { checkMaxAge } from '../kernel/lifetime.js';
 import type { ReplacePlan, ReplaceSituation } from '../kernel/replacing.js';
 import type { SessionObject } from '../kernel/session-object.js';

@@ -1,7 +1,7 @@
 import type * as Koa from 'koa';
-import { deletionOf, readCookies } from '../kernel/cookie.js';
 import type { Migrate } from '../kernel/options.js';
 import type { SessionRequest } from '../kernel/request.js';
+import { deletionOf, readCookies } from '../kernel/transport.js';
 import type { SessionContent, SessionMembers } from '../types.js';
 
 /**

@@ -1,4 +1,4 @@
-import { AUTHENTICATED_KEY } from '../kernel/entry-keys.js';
+import { AUTHENTICATED_KEY } from '../kernel/entries.js';
 import { addressOf } from '../kernel/token.js';
 import { StoreDecorator } from '../store/decorator.js';
 import type {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { OptionError, UnsupportedError } from '../errors.js';
 import { decode } from '../kernel/codec.js';
-import { AUTHENTICATED_KEY, FORMER_KEY } from '../kernel/entry-keys.js';
+import { AUTHENTICATED_KEY, FORMER_KEY } from '../kernel/entries.js';
 import { endOf } from '../kernel/lifetime.js';
 import type { TokenStore } from '../kernel/token-store.js';
 import { checkOption, checkOptionNames } from '../store/options.js';

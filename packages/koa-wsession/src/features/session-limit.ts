@@ -1,5 +1,5 @@
 import { SessionLimitError } from '../errors.js';
-import { AUTHENTICATED_KEY, FORMER_KEY } from '../kernel/entry-keys.js';
+import { AUTHENTICATED_KEY, FORMER_KEY } from '../kernel/entries.js';
 import type { Settings } from '../kernel/options.js';
 import type { ReplaceSituation } from '../kernel/replacing.js';
 import { addressOf, newId } from '../kernel/token.js';

@@ -1,8 +1,7 @@
 import { ValueError } from '../errors.js';
 import type { Entries } from '../store/store.js';
 import { assertStorable, decode, type EncodeOptions, encode, isImmutable } from './codec.js';
-import { applyTo, type EntryChanges } from './entry-changes.js';
-import { toUserKey } from './entry-keys.js';
+import { applyTo, type EntryChanges, toUserKey } from './entries.js';
 
 /**
  * The data of one session in one request: the encoded entries as they are in the store, and what the request decoded,

@@ -2,11 +2,9 @@ import { GoneError, UnavailableError } from '../errors.js';
 import { isRecord } from '../store/record.js';
 import type { Awaitable } from '../store/store.js';
 import type { MaxAge } from '../types.js';
-import { type Change, tryUpdate } from './atomic-update.js';
 import type { ChangeTracker } from './change-tracker.js';
 import type { EncodeOptions } from './codec.js';
-import { keysOf } from './entry-changes.js';
-import { MAX_AGE_KEY } from './entry-keys.js';
+import { keysOf, MAX_AGE_KEY } from './entries.js';
 import { LateChanges, type LateSource } from './late-changes.js';
 import { checkMaxAge } from './lifetime.js';
 import { ObservedPromise, Queue } from './queue.js';
@@ -14,7 +12,7 @@ import { type ReplacePlan, type ReplaceSituation, SAME_CONTENT } from './replaci
 import { SessionState, type StateWatcher } from './session-state.js';
 import { SessionWriter, type WriterHost, type WriterSettings } from './session-writer.js';
 import type { Found, Loaded } from './token-store.js';
-import type { Turns } from './turns.js';
+import { type Change, type Turns, tryUpdate } from './update.js';
 
 /** What a lifecycle works with. */
 export interface LifecycleHost extends WriterHost {

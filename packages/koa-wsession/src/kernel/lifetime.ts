@@ -1,6 +1,6 @@
 import { OptionError } from '../errors.js';
 import type { MaxAge } from '../types.js';
-import { AUTHENTICATED_KEY, MAX_AGE_KEY } from './entry-keys.js';
+import { AUTHENTICATED_KEY, MAX_AGE_KEY } from './entries.js';
 
 /** The lifetimes of an app's sessions, in milliseconds. */
 export interface Lifetimes {

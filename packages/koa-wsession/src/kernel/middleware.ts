@@ -8,7 +8,7 @@ import { activate, activeOn, latestOf, register, requestOf } from './active-sess
 import type { Settings } from './options.js';
 import { type RequestContext, SessionRequest } from './request.js';
 import { objectOf, type SessionObject } from './session-object.js';
-import { toSigner } from './signer.js';
+import { toSigner } from './token.js';
 import { IdTokenStore, SealedTokenStore, type TokenStore } from './token-store.js';
 
 /** What `sessions.open(request, …)` may be given. */

@@ -12,14 +12,12 @@ import {
 import type { Store } from '../store/store.js';
 import type { SessionContent } from '../types.js';
 import type { EncodeOptions } from './codec.js';
-import { cookieTransport, MAX_ATTRIBUTE_BYTES } from './cookie.js';
 import type { Extension } from './extension.js';
 import type { Lifetimes } from './lifetime.js';
 import type { Observer } from './observer.js';
-import { toSigner } from './signer.js';
-import type { Signer } from './token.js';
-import type { Transport } from './transport.js';
-import { Turns } from './turns.js';
+import { type Signer, toSigner } from './token.js';
+import { cookieTransport, MAX_ATTRIBUTE_BYTES, type Transport } from './transport.js';
+import { Turns } from './update.js';
 
 /** What `session(store, options)` takes. */
 export interface SessionOptions {

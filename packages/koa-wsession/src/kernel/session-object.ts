@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { ReservedError, ValueError } from '../errors.js';
 import type { Session, SessionCallback, SessionMembers } from '../types.js';
 import type { ChangeTracker } from './change-tracker.js';
-import { isUserKey, toEntryKey, toUserKey } from './entry-keys.js';
+import { isUserKey, toEntryKey, toUserKey } from './entries.js';
 import type { ExtendedRequest } from './extension.js';
 import { kindOf } from './kinds.js';
 import type { SessionLifecycle } from './lifecycle.js';

@@ -6,12 +6,14 @@ import {
   assertSize,
   difference,
   type EntryChanges,
+  FORMER_KEY,
   keysOf,
+  MAX_AGE_KEY,
   NO_CHANGES,
   peekAfter,
   sizesOf,
-} from './entry-changes.js';
-import { FORMER_KEY, MAX_AGE_KEY, toUserKey } from './entry-keys.js';
+  toUserKey,
+} from './entries.js';
 import { cookieAgeOf, expiryOf, type Lifetimes } from './lifetime.js';
 import type { Observer, SessionEventName } from './observer.js';
 import { MARK_LIFETIME, type ReplacePlan } from './replacing.js';

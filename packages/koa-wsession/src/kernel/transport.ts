@@ -73,3 +73,84 @@ export function readTokens(transports: readonly Transport[], request: IncomingMe
   }
   return new Arrival(transports[transports.length - 1] as Transport, []);
 }
+
+/** What browsers keep of one cookie: bytes of name and value together, and of one attribute's value (RFC 6265bis 5.6). */
+const MAX_COOKIE_BYTES = 4096;
+export const MAX_ATTRIBUTE_BYTES = 1024;
+
+/** Cookies of one name that are tried: a browser sends several when they were set on different paths or domains. */
+const MAX_CANDIDATES = 8;
+
+export interface CookieAttributes {
+  readonly path: string;
+  readonly domain: string | undefined;
+  readonly secure: boolean;
+  readonly httpOnly: boolean;
+  readonly sameSite: 'strict' | 'lax' | 'none';
+  readonly partitioned: boolean;
+  readonly priority: 'low' | 'medium' | 'high' | undefined;
+}
+
+/** Tokens in a cookie. */
+export function cookieTransport(name: string, attributes: CookieAttributes): Transport {
+  const suffix = serializeAttributes(attributes);
+  const start = `${name}=`;
+  return {
+    requestHeader: 'Cookie',
+    responseHeader: 'Set-Cookie',
+    path: attributes.path,
+    limit: MAX_COOKIE_BYTES,
+    overhead: name.length,
+    read({ headers: { cookie } }: IncomingMessage) {
+      const tokens = cookie === undefined ? [] : readCookies(cookie, name);
+      return tokens.length === 0 ? undefined : tokens;
+    },
+    write: (token, maxAge) => `${start}${token}${maxAge === undefined ? '' : `; Max-Age=${maxAge}`}${suffix}`,
+    clear: () => deletionOf(name, suffix),
+    isOwn: (line) => line.startsWith(start),
+  };
+}
+
+/** The Set-Cookie line that deletes a cookie; `suffix` has to name the path and the domain that it was set with. */
+export function deletionOf(name: string, suffix: string): string {
+  return `${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT${suffix}`;
+}
+
+/** The values of a Cookie header's cookies of this name, in the order sent. */
+export function readCookies(header: string, name: string): string[] {
+  const values: string[] = [];
+  for (let at = header.indexOf(name); at >= 0 && values.length < MAX_CANDIDATES; at = header.indexOf(name, at + 1)) {
+    if (header[at + name.length] !== '=' || !beginsPair(header, at)) continue;
+    const end = header.indexOf(';', at);
+    values.push(unquote(header.slice(at + name.length + 1, end < 0 ? undefined : end).trim()));
+  }
+  return values;
+}
+
+/** A value may stand in double quotes (RFC 6265, 4.1.1), as Java's clients send it. */
+function unquote(value: string): string {
+  return value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
+}
+
+function beginsPair(header: string, at: number): boolean {
+  let before = at - 1;
+  while (header[before] === ' ' || header[before] === '\t') before--;
+  return before < 0 || header[before] === ';';
+}
+
+/** The part of a Set-Cookie line that is the same each time. */
+function serializeAttributes(attributes: CookieAttributes): string {
+  const { path, domain, secure, httpOnly, sameSite, partitioned, priority } = attributes;
+  let text = `; Path=${path}`;
+  if (domain !== undefined) text += `; Domain=${domain}`;
+  if (secure) text += '; Secure';
+  if (httpOnly) text += '; HttpOnly';
+  text += `; SameSite=${capitalize(sameSite)}`;
+  if (partitioned) text += '; Partitioned';
+  if (priority !== undefined) text += `; Priority=${capitalize(priority)}`;
+  return text;
+}
+
+function capitalize(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1);
+}
