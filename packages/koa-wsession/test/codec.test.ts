@@ -515,7 +515,7 @@ describe('a value', () => {
     const holder = await createHolder();
     const start = performance.now();
     await holder.set(sparse);
-    expect(performance.now() - start).to.be.lessThan(500);
+    expect(performance.now() - start).to.be.lessThan(5000);
   });
 
   describe('that the store returns damaged', () => {

@@ -142,7 +142,7 @@ describe('packRecord, openRecord and unpackRecord', () => {
     const start = performance.now();
     const packed = packRecord('o', { entries: many, ...NUMBERS });
     expect(openRecord(packed)?.record.entries.size).to.equal(50_000);
-    expect(performance.now() - start).to.be.lessThan(2000);
+    expect(performance.now() - start).to.be.lessThan(10_000);
   });
 });
 

@@ -6,7 +6,7 @@ import { type ClientName, type ClientOptions, clients, type TestClient, until } 
 
 const TIMEOUT = 750;
 /** What a busy machine may add. */
-const SLACK = 1500;
+const SLACK = 8000;
 
 /** One app and one visitor of it, who knows what the app acknowledged. */
 export class AppUnderTest {

@@ -60,7 +60,7 @@ function describeOutage(suite: Suite): void {
         const start = performance.now();
         const { status, setCookie } = await browser.get(path);
         assert.deepEqual([status, setCookie], [503, undefined], path);
-        assert.ok(performance.now() - start < 2000, 'within the timeout');
+        assert.ok(performance.now() - start < 10_000, 'within the timeout');
       }
       assert.ok(errors.every(({ code }) => code === 'WSESSION_UNAVAILABLE'));
     } finally {
