@@ -113,8 +113,8 @@ describeWith(needsPostgres, 'A call that waits for a connection until its deadli
   });
 
   it('takes turns on a single Client of pg, which takes one statement at a time', async () => {
-    const warnings: Error[] = [];
-    const note = (warning: Error): number => warnings.push(warning);
+    const warnings: string[] = [];
+    const note = ({ name }: Error): number => warnings.push(name);
     process.on('warning', note);
     const client = new pg.Client({ host: '127.0.0.1', port: server.port, user: 'app', database: 'postgres' });
     await client.connect();
@@ -130,6 +130,6 @@ describeWith(needsPostgres, 'A call that waits for a connection until its deadli
     expect(record.entries).to.have.property('size', 20);
     await client.end();
     process.off('warning', note);
-    expect(warnings).to.deep.equal([]);
+    expect(warnings).to.not.include('DeprecationWarning'); // pg's, for a client that is given two at a time
   });
 });

@@ -156,7 +156,8 @@ describe('The SQL of migrate()', () => {
       sent.push(text);
       return { raw: async () => [] };
     };
-    await new PostgresStore(Object.assign(() => {}, { unsafe, end: async () => {} })).migrate();
+    const client = Object.assign(() => {}, { unsafe, end: async () => {} });
+    await new PostgresStore(client, { sweepInterval: false }).migrate();
     expect(sent).to.have.length(2);
     expect(readme).to.contain(`\`\`\`sql\n${sent[1]}\`\`\``);
   });

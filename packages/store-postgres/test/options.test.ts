@@ -6,7 +6,11 @@ import postgres from 'postgres';
 
 describe('The options of PostgresStore', () => {
   const pool = new pg.Pool({ port: 1 });
-  const create = (options?: object): PostgresStore => new PostgresStore(pool, options as PostgresStoreOptions);
+  const create = (options?: object): PostgresStore => {
+    const store = new PostgresStore(pool, options as PostgresStoreOptions);
+    store.close(); // no sweep in the middle of another test
+    return store;
+  };
 
   it('have defaults', () => {
     const { expire, secure, domain, capabilities } = create();

@@ -42,7 +42,7 @@ describeWith(needsPostgres, 'The statements of PostgresStore', () => {
     it(`are none for an untouched page, one for a read, two for a change: ${name}`, async () => {
       const sent: string[] = [];
       const { client, end } = noting[name](sent);
-      const served = await serve(counterApp(new PostgresStore(client)));
+      const served = await serve(counterApp(new PostgresStore(client, { sweepInterval: false })));
       const visitor = new Client(served);
       const countOf = async (path: string): Promise<number> => {
         sent.length = 0;

@@ -26,13 +26,29 @@ const database = ({ port, user = 'app', max = 10 }: ClientOptions) => ({
 export const clients = {
   pg: (options: ClientOptions): TestClient => {
     const pool = new pg.Pool(database(options));
-    return { store: (more) => new PostgresStore(pool, more), end: () => pool.end() };
+    return testClient(pool, () => pool.end());
   },
   postgres: (options: ClientOptions): TestClient => {
     const sql = postgres({ ...database(options), backoff: () => 0.05 });
-    return { store: (more) => new PostgresStore(sql, more), end: () => sql.end({ timeout: 0 }) };
+    return testClient(sql, () => sql.end({ timeout: 0 }));
   },
 };
+
+/** Closes its stores when it ends: a sweep of theirs would warn in the middle of another test. */
+function testClient(client: pg.Pool | postgres.Sql, end: () => Promise<void>): TestClient {
+  const stores: PostgresStore[] = [];
+  return {
+    store: (options) => {
+      const store = new PostgresStore(client, options);
+      stores.push(store);
+      return store;
+    },
+    end: () => {
+      for (const store of stores) store.close();
+      return end();
+    },
+  };
+}
 
 export type ClientName = keyof typeof clients;
 export const NAMES = Object.keys(clients) as ClientName[];
