@@ -17,7 +17,7 @@ interface Listener {
  */
 export async function start(name: string, create: Create, options: StoreOptions = {}): Promise<void> {
   const secure = process.env.SECURE === '1';
-  const { store, place } = chooseStore(process.env.STORE ?? 'fs', { ...options, secure });
+  const { store, place } = await chooseStore(process.env.STORE ?? 'fs', { ...options, secure });
   const app = await create(store, place);
   const wanted = Number(process.env.PORT ?? 3000);
   const server = app.listen(wanted, () => {

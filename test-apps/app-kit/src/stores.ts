@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { CookieStore } from '@koa-wsession/store-cookie';
 import { FsStore } from '@koa-wsession/store-fs';
+import { PostgresStore } from '@koa-wsession/store-postgres';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { Redis } from 'ioredis';
 import { MemoryStore } from 'koa-wsession/memory';
 import type { Store, StoreOptions } from 'koa-wsession/store';
+import pg from 'pg';
 
 export interface Choice {
   readonly store: Store;
@@ -13,7 +15,7 @@ export interface Choice {
 }
 
 /** The one line that is different for each store. */
-export function chooseStore(name: string, options: StoreOptions): Choice {
+export async function chooseStore(name: string, options: StoreOptions): Promise<Choice> {
   switch (name) {
     case 'cookie':
       // Without a SESSION_SECRET, a restart of the app ends every session.
@@ -29,9 +31,16 @@ export function chooseStore(name: string, options: StoreOptions): Choice {
       redis.on('error', (error) => console.error(`Redis: ${error.message}`));
       return { store: new RedisStore(redis, options), place: 'a hash in Redis' };
     }
+    case 'postgres': {
+      const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL ?? 'postgres://localhost' });
+      pool.on('error', (error) => console.error(`Postgres: ${error.message}`));
+      const store = new PostgresStore(pool, options);
+      await store.migrate();
+      return { store, place: 'a row in Postgres' };
+    }
     case 'memory':
       return { store: new MemoryStore(options), place: 'the memory of this process' };
     default:
-      throw new Error(`Invalid STORE: expected cookie, fs, redis or memory, got ${JSON.stringify(name)}.`);
+      throw new Error(`Invalid STORE: expected cookie, fs, redis, postgres or memory, got ${JSON.stringify(name)}.`);
   }
 }

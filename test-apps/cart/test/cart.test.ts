@@ -74,7 +74,7 @@ describeWith(BROWSER, 'the cart app in Chromium over TLS', () => {
     }
   }
 
-  for (const name of ['FsStore', 'RedisStore'] as const) {
+  for (const name of ['FsStore', 'RedisStore', 'PostgresStore'] as const) {
     itOn(name, 'has all 40 when two tabs add 20 each at the same time', addFromTwoTabs);
   }
 });

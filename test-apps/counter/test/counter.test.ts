@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { Client, itWith, startRedis } from 'testkit';
+import { needsPostgres, startPostgres } from 'testkit/postgres';
 
 const MAIN = fileURLToPath(import.meta.resolve('counter'));
 
@@ -43,17 +44,19 @@ describe('the counter app', () => {
     ['cookie', true],
     ['fs', true],
     ['redis', true],
+    ['postgres', true],
   ] as const) {
-    const programs = name === 'redis' ? ['redis-server'] : [];
     itWith(
-      programs,
+      { redis: ['redis-server'], postgres: needsPostgres }[name as string] ?? [],
       `counts, regenerates, logs out${survives ? ' and survives' : ' and starts anew after'} kill -9 on STORE=${name}`,
       async () => {
         const redis = name === 'redis' ? await startRedis() : undefined;
+        const postgres = name === 'postgres' ? await startPostgres() : undefined;
         const env = {
           STORE: name,
           SESSION_SECRET: 'a secret of at least thirty-two bytes',
           ...(redis && { REDIS_URL: redis.url }),
+          ...(postgres && { DATABASE_URL: postgres.url }),
         };
         let app = await start(env, directory);
         try {
@@ -82,6 +85,7 @@ describe('the counter app', () => {
         } finally {
           await app.stop();
           await redis?.stop();
+          await postgres?.stop();
         }
       },
     );
