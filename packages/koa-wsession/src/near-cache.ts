@@ -2,7 +2,7 @@ import { OptionError } from './errors.js';
 import { type Instant, isWithin, now, RecentRecords } from './features/recent-records.js';
 import { StoreDecorator } from './store/decorator.js';
 import { checkOption, checkOptionNames, isPositive } from './store/options.js';
-import { isRecord } from './store/record.js';
+import { applyChanges, isRecord } from './store/record.js';
 import type {
   Absent,
   Awaitable,
@@ -59,6 +59,14 @@ export function nearCache(store: Store, options: NearCacheOptions = {}): CachedS
 /** Milliseconds after which a record is loaded again: what a server removes by itself need not be announced. */
 const MAX_KEPT = 60_000;
 
+/** Of one key, from when the first of them begins until the last of them ends. */
+interface Writes {
+  begun: number;
+  left: number;
+  /** How often the feed announced the key meanwhile. */
+  announced: number;
+}
+
 class NearCache extends StoreDecorator {
   override readonly wantsRevisions = true;
   readonly #feed: ChangeFeed;
@@ -66,8 +74,8 @@ class NearCache extends StoreDecorator {
   readonly #records: RecentRecords;
   /** The first load in progress of each key, unless the key changed since it began. */
   readonly #loads: Map<string, object> = new Map();
-  /** How many writes of each key are in progress. */
-  readonly #writes: Map<string, number> = new Map();
+  /** The writes of each key that are in progress. */
+  readonly #writes: Map<string, Writes> = new Map();
   /** The feed has announced all changes before this instant; `undefined` after a gap. */
   #syncedAt: Instant | undefined;
   /** Another one after each gap. */
@@ -84,7 +92,7 @@ class NearCache extends StoreDecorator {
 
   override load(key: string, call: Call): Awaitable<SessionRecord | Absent> {
     const recent = this.#records.get(key);
-    if (!recent || !this.#isSynced || !isWithin(MAX_KEPT, recent.loadedAt)) return this.#load(key, call);
+    if (!recent || !this.#isSynced || !isWithin(recent.kept, recent.knownAt)) return this.#load(key, call);
     const { record } = recent;
     const isKnown = call.atLeast !== undefined && call.atLeast <= record.revision;
     if (!isKnown || Date.now() >= record.expiresAt) return this.#load(key, call);
@@ -93,7 +101,12 @@ class NearCache extends StoreDecorator {
   }
 
   override update(key: string, changes: Changes, call: Call): Promise<Updated> {
-    return this.#write(key, () => this.store.update(key, changes, call));
+    const before = this.#records.get(key)?.record;
+    const toRecord = (answer: Updated): SessionRecord | undefined => {
+      if (!before || answer.outcome !== 'updated' || answer.revision !== before.revision + 1) return undefined;
+      return applyChanges(before, changes); // no other write came in between
+    };
+    return this.#write(key, () => this.store.update(key, changes, call), toRecord);
   }
 
   override destroy(key: string, call: DestroyCall): Promise<Destroyed> {
@@ -111,33 +124,59 @@ class NearCache extends StoreDecorator {
   async #load(key: string, call: Call): Promise<SessionRecord | Absent> {
     if (!this.#stop && !this.#isClosed) this.#start();
     const load = {};
-    const loadedAt = now();
+    const knownAt = now();
     if (!this.#loads.has(key) && !this.#writes.has(key)) this.#loads.set(key, load);
     try {
       const record = await this.store.load(key, call);
-      if (this.#loads.get(key) === load && isRecord(record)) this.#records.set(key, { record, loadedAt });
+      if (this.#loads.get(key) === load && isRecord(record))
+        this.#records.set(key, { record, knownAt, kept: MAX_KEPT, announcements: 0 });
       return record;
     } finally {
       if (this.#loads.get(key) === load) this.#loads.delete(key);
     }
   }
 
-  /** From before the write is sent until it is answered, failed or timed out, the key has no record in the cache. */
-  async #write<T>(key: string, write: () => Awaitable<T>): Promise<T> {
-    this.#writes.set(key, (this.#writes.get(key) ?? 0) + 1);
+  /**
+   * From before the write is sent until it is answered, failed or timed out, the key has no record in the cache.
+   *
+   * After that, it has the record that the write made, where that is known: for `maxAge` from when the write was sent. Its
+   * own announcement can't be told from that of a later write, and may stand for both; within `maxAge`, that is no matter.
+   */
+  async #write<T>(
+    key: string,
+    write: () => Awaitable<T>,
+    toRecord?: (answer: T) => SessionRecord | undefined,
+  ): Promise<T> {
+    const writes = this.#writes.get(key) ?? { begun: 0, left: 0, announced: 0 };
+    const [epoch, knownAt] = [this.#epoch, now()];
+    writes.begun++;
+    writes.left++;
+    this.#writes.set(key, writes);
     this.#drop(key);
     try {
-      return await write();
+      const answer = await write();
+      const record = toRecord?.(answer);
+      const announcements = 1 - writes.announced;
+      if (record && writes.begun === 1 && announcements >= 0 && epoch === this.#epoch)
+        this.#records.set(key, { record, knownAt, kept: this.#maxAge, announcements });
+      return answer;
     } finally {
-      const left = (this.#writes.get(key) ?? 1) - 1;
-      if (left > 0) this.#writes.set(key, left);
-      else this.#writes.delete(key);
+      writes.left--;
+      if (writes.left === 0) this.#writes.delete(key);
     }
   }
 
   #drop(key: string): void {
     this.#loads.delete(key);
     this.#records.delete(key);
+  }
+
+  #changed(key: string): void {
+    const [writes, recent] = [this.#writes.get(key), this.#records.get(key)];
+    if (writes) writes.announced++;
+    this.#loads.delete(key);
+    if (recent && recent.announcements > 0) recent.announcements--;
+    else this.#records.delete(key);
   }
 
   #clear(): void {
@@ -152,7 +191,7 @@ class NearCache extends StoreDecorator {
   }
 
   #start(): void {
-    const unsubscribe = this.#feed.subscribe({ changed: (key) => this.#drop(key), gap: () => this.#clear() });
+    const unsubscribe = this.#feed.subscribe({ changed: (key) => this.#changed(key), gap: () => this.#clear() });
     const timer = setInterval(() => void this.#sync(), this.#maxAge / 3).unref();
     this.#stop = () => {
       clearInterval(timer);

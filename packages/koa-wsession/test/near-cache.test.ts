@@ -404,6 +404,85 @@ describe('nearCache()', () => {
     }
   });
 
+  describe('an update keeps the record that it made', () => {
+    const update = (n: string): Promise<unknown> => near.update(FAR, changesOf(n), call()) as Promise<unknown>;
+    /** Updates to 2, and lets this happen while the update is in progress. */
+    async function updateDuring(meanwhile: () => unknown): Promise<void> {
+      const answered = new Gate();
+      store.writing = answered.passed;
+      const writing = update('2');
+      store.writing = undefined;
+      await meanwhile();
+      answered.open();
+      await writing;
+    }
+
+    it('as the store has it, for tokens up to its revision', async () => {
+      await begin();
+      clock.tick(5);
+      const [set, expiresAt] = [new Map([['a', '1']]), undefined];
+      await near.update(FAR, { set, delete: ['n'], updatedAt: Date.now(), expiresAt }, call());
+      store.take();
+      expect(near.load(FAR, call(2))).to.deep.equal(store.load(FAR));
+      expect(store.take()).to.deep.equal([]);
+      expect((await read(3))[1]).to.equal('miss');
+    });
+
+    it('for maxAge from when it was sent, whatever the feed says', async () => {
+      await begin();
+      await updateDuring(() => clock.tickAsync(400));
+      await clock.tickAsync(599);
+      expect(await read()).to.deep.equal(['2', 'hit']);
+      await clock.tickAsync(1);
+      expect(await read()).to.deep.equal(['2', 'miss']);
+      await clock.tickAsync(30_000);
+      expect(await read()).to.deep.equal(['2', 'hit']); // this one was loaded
+    });
+
+    it('after its own announcement, but no second one', async () => {
+      for (const during of [0, 1]) {
+        await begin();
+        await updateDuring(() => during && store.changes.changed(FAR));
+        if (!during) store.changes.changed(FAR);
+        expect(await read()).to.deep.equal(['2', 'hit']);
+        elsewhere('3');
+        store.changes.changed(FAR);
+        expect(await read()).to.deep.equal(['3', 'miss']);
+      }
+    });
+
+    it('which a late announcement of it takes from no load that began before', async () => {
+      await begin();
+      await update('2');
+      const answered = new Gate();
+      store.loading = answered.passed;
+      const loading = near.load(FAR, call(3)) as Promise<unknown>;
+      store.changes.changed(FAR);
+      answered.open();
+      store.loading = undefined;
+      await loading;
+      expect(await read()).to.deep.equal(['2', 'hit']);
+      await clock.tickAsync(1000);
+      expect((await read())[1]).to.equal('miss'); // the load wasn't kept: the announcement may be that of a later write
+    });
+
+    const NOT: ReadonlyArray<[string, () => unknown]> = [
+      ['another write came before', () => [elsewhere('x'), update('2')][1]],
+      ['another of this process is in progress', () => updateDuring(() => update('x'))],
+      ['its key was announced twice', () => updateDuring(() => [FAR, FAR].map((key) => store.changes.changed(key)))],
+      ['there was a gap', () => updateDuring(() => store.changes.gap())],
+      ['it was refused', () => near.update(FAR, { ...changesOf('2'), expect: new Map([['n', 'x']]) }, call())],
+      ['the session was not cached', () => [store.changes.changed(FAR), update('2')][1]],
+    ];
+    for (const [reason, write] of NOT)
+      it(`but not where ${reason}`, async () => {
+        await begin();
+        await write();
+        await clock.tickAsync(334); // synced again
+        expect((await read())[1]).to.equal('miss');
+      });
+  });
+
   describe('what is kept', () => {
     it('is records only: no absence, no mark', async () => {
       await begin();
@@ -514,8 +593,9 @@ describe('round trips of a request through the near cache', () => {
           await visitor.get(path);
           expect(store.take(), path).to.deep.equal(calls);
         }
-        expect((await visitor.get('/read')).json()).to.deep.equal({ counter: 1 });
-        expect(store.take()).to.deep.equal(['load']); // the write dropped it
+        expect((await visitor.get('/counter')).json()).to.deep.equal({ counter: 2 });
+        expect((await visitor.get('/read')).json()).to.deep.equal({ counter: 2 });
+        expect(store.take()).to.deep.equal(['update']);
       } finally {
         await near.close?.();
       }

@@ -15,10 +15,15 @@ export function isWithin(milliseconds: number, { steady, wall }: Instant): boole
   return performance.now() - steady < milliseconds && Math.abs(Date.now() - wall) < milliseconds;
 }
 
-/** A record, and when it was asked for. */
+/** A record, and how long it may be used. */
 export interface RecentRecord {
   readonly record: SessionRecord;
-  readonly loadedAt: Instant;
+  /** When it was asked for or written: at that moment or later, it was what the store has. */
+  readonly knownAt: Instant;
+  /** Milliseconds from then. */
+  readonly kept: number;
+  /** How many announcements of its key may be those of the write that made it. */
+  announcements: number;
 }
 
 /** The records that were used last, as many as fit. */
