@@ -179,6 +179,11 @@ class NearCache extends StoreDecorator {
     else this.#records.delete(key);
   }
 
+  #gap(): void {
+    this.#clear();
+    void this.#sync(); // there may be a connection again
+  }
+
   #clear(): void {
     this.#epoch = {};
     this.#syncedAt = undefined;
@@ -191,7 +196,7 @@ class NearCache extends StoreDecorator {
   }
 
   #start(): void {
-    const unsubscribe = this.#feed.subscribe({ changed: (key) => this.#changed(key), gap: () => this.#clear() });
+    const unsubscribe = this.#feed.subscribe({ changed: (key) => this.#changed(key), gap: () => this.#gap() });
     const timer = setInterval(() => void this.#sync(), this.#maxAge / 3).unref();
     this.#stop = () => {
       clearInterval(timer);

@@ -282,8 +282,7 @@ describe('nearCache()', () => {
       expect(await read()).to.deep.equal(['1', 'miss']);
       expect(await read()).to.deep.equal(['1', 'miss']);
       store.changes.answer = async () => undefined;
-      store.changes.gap();
-      await clock.tickAsync(334);
+      store.changes.gap(); // synced at once
       await read();
       expect(await read()).to.deep.equal(['1', 'hit']);
     });
@@ -296,6 +295,7 @@ describe('nearCache()', () => {
       store.changes.answer = () => synced.passed;
       await clock.tickAsync(334);
       const loading = near.load('other', call(1));
+      store.changes.answer = undefined;
       store.changes.gap();
       synced.open();
       answered.open();
