@@ -5,8 +5,8 @@ import { leaveTheServersTheirCore, pinned } from './src/children.js';
 import { countRequests } from './src/counts.js';
 import { profile } from './src/profile.js';
 import { FULL, measureRatios, QUICK } from './src/ratios.js';
-import { withRedis } from './src/redis.js';
 import { countsTables, ratiosTable, writePart } from './src/report.js';
+import { withServers } from './src/servers.js';
 import { can, REFERENCE, SYSTEMS } from './src/systems.js';
 import { canTrace } from './src/tally.js';
 import { WORKS } from './src/works.js';
@@ -15,7 +15,7 @@ const HELP = `Usage: npm run bench -- [mode] [options]
 
 Modes
   (none)             CPU per request, in multiples of Koa without sessions
-  --counts           bytes, Redis commands and system calls per request
+  --counts           round trips, commands, bytes and system calls per request
   --scale            cost and bytes with many sessions, in redis and fs
   --profile          where the CPU time goes: for one system and one work
   --behaviour        what is lost, restored or fails, for all systems with sessions
@@ -78,12 +78,13 @@ async function counts({ systems, works }) {
   if (!canTrace) progress('strace is missing or may not attach: system calls are not counted.');
   const results = [];
   const failures = [];
-  await withRedis(async (redis) => {
+  const kinds = systems.map(({ kind }) => kind);
+  await withServers(kinds, async (servers) => {
     for (const system of flags.systems ? systems : [REFERENCE, ...systems]) {
       progress(system.label);
       for (const work of works.filter((work) => can(system, work))) {
         try {
-          results.push(await countRequests(system, work, redis.port));
+          results.push(await countRequests(system, work, servers));
         } catch (error) {
           failures.push(`${system.label}, ${work.title}: ${error.message}`);
         }

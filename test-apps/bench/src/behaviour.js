@@ -2,8 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { SCENARIOS } from './behaviour/scenarios.js';
 import { startServer, withDirectory } from './children.js';
-import { withRedis } from './redis.js';
 import { table } from './report.js';
+import { portsOf, withServers } from './servers.js';
 
 const PAGE = fileURLToPath(new URL('../../../docs/comparison.md', import.meta.url));
 
@@ -24,17 +24,16 @@ export async function compareBehaviour(systems, progress) {
   }).join('\n\n');
 }
 
-/** Each system gets a Redis, a folder and a process of its own. */
+/** Each system gets a server of its own, if it needs one, a folder and a process. */
 function tryOut(system) {
-  return withRedis((redis) =>
+  return withServers([system.kind], (servers) =>
     withDirectory(async (directory) => {
-      redis.client.on('error', () => {}); // a scenario kills Redis
       const child = await startServer(
         { ...system, id: 'behaviour' },
-        { of: system.id, redisPort: redis.port, directory },
+        { of: system.id, ...portsOf(servers), directory },
       );
       try {
-        const trial = { system, url: `http://127.0.0.1:${child.port}`, directory, redis };
+        const trial = { system, url: `http://127.0.0.1:${child.port}`, directory, database: servers[system.kind] };
         const cells = [];
         for (const { run } of SCENARIOS) cells.push(await run(trial));
         return cells;

@@ -42,6 +42,9 @@ const SERVER = fileURLToPath(new URL('./server.js', import.meta.url));
  */
 const ROOM = ['--initial-old-space-size=512'];
 
+/** It is served over plain http, which is no matter here. */
+const QUIET = ['--disable-warning=WSESSION_INSECURE_COOKIE'];
+
 /** The same in each run, so that the counts are the same. */
 const SECRET = 'bench bench bench bench bench bench bench bench';
 
@@ -57,6 +60,7 @@ export async function startServer(system, context, { nodeOptions = [] } = {}) {
     ...(pinned ? ['taskset', '-c', '0'] : []),
     process.execPath,
     ...ROOM,
+    ...QUIET,
     ...nodeOptions,
     SERVER,
     system.id,

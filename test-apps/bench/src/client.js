@@ -95,6 +95,11 @@ export class Visitor {
     return this.#expect(this.#work.path(this.#visits), this.#work.body(this.#visits));
   }
 
+  /** Sends the cookie to a page that leaves the session alone. */
+  pass() {
+    return this.#expect('/untouched', 'untouched');
+  }
+
   /** Fails unless the last write is stored. */
   async prove() {
     const proof = this.#work.proof?.(this.#visits);

@@ -1,6 +1,8 @@
 import { startServer, withDirectory } from './children.js';
 import { withVisitors } from './client.js';
-import { canTrace, traceCalls, withCountingProxy } from './tally.js';
+import { withProxy } from './proxy.js';
+import { portsOf } from './servers.js';
+import { canTrace, traceCalls } from './tally.js';
 
 /** Requests before the count begins: the script is sent, folders are created, threads are started. */
 const FIRST = 40;
@@ -13,7 +15,7 @@ const COUNTED = 20;
  * @property {string} work
  * @property {number} cookieBytes of the value of the header `Cookie`
  * @property {number} setCookieBytes of the value of the header `Set-Cookie`, or of several together
- * @property {{ commands: number, bytesSent: number, bytesReceived: number }} redis
+ * @property {import('./proxy.js').Traffic | undefined} traffic with its database server, if it has one
  * @property {{ files: number, sockets: number, byName: Record<string, number> } | undefined} calls system calls on files
  *   (by name), and on sockets; undefined where there is no `strace`
  */
@@ -23,25 +25,27 @@ const COUNTED = 20;
  *
  * @param {import('./systems.js').System} system
  * @param {import('./works.js').Work} work
- * @param {number} redisPort of a Redis that no other process uses
+ * @param {import('./servers.js').Servers} servers that nothing else uses
  * @returns {Promise<Count>}
  */
-export function countRequests(system, work, redisPort) {
-  return withCountingProxy(redisPort, (proxy) =>
+export async function countRequests(system, work, servers) {
+  await servers[system.kind]?.empty();
+  return withDatabase(system, servers, (ports, totals) =>
     withDirectory(async (directory) => {
-      const server = await startServer(system, { redisPort: proxy.port, directory });
+      const server = await startServer(system, { ...ports, directory, maxAge: 60_000 });
       try {
         return await withVisitors(server.port, work, 1, async ([visitor]) => {
+          if (system.caches && work.before !== 'none') await cached(visitor, totals);
           for (let i = 0; i < FIRST; i++) await visitor.visit();
 
           const { cookieBytes } = visitor;
-          const before = proxy.totals();
+          const before = totals();
           let setCookieBytes = 0;
           for (let i = 0; i < COUNTED; i++) {
             const { setCookie } = await visitor.visit();
             setCookieBytes += setCookie.reduce((sum, line) => sum + line.length, 0);
           }
-          const after = proxy.totals();
+          const after = totals();
 
           const traced = canTrace ? await traceCalls(server.pid, () => visits(visitor, COUNTED)) : undefined;
           await visitor.prove();
@@ -50,7 +54,7 @@ export function countRequests(system, work, redisPort) {
             work: work.id,
             cookieBytes,
             setCookieBytes: setCookieBytes / COUNTED,
-            redis: perRequest(before, after),
+            traffic: before && perRequest(before, after),
             calls: traced && callsPerRequest(traced.calls),
           };
         });
@@ -61,16 +65,30 @@ export function countRequests(system, work, redisPort) {
   );
 }
 
+/** Runs `use` with ports that lead to the servers, by a proxy where the system has one, and what passed through that. */
+function withDatabase({ kind }, servers, use) {
+  const server = servers[kind];
+  if (!server) return use({}, () => undefined);
+  return withProxy({ port: server.port, kind }, (proxy) =>
+    use(portsOf({ [kind]: { port: proxy.port } }), () => proxy.totals()),
+  );
+}
+
+/** Waits until the session is in the system's cache. */
+async function cached(visitor, totals) {
+  for (;;) {
+    const { trips } = totals();
+    await visitor.pass();
+    if (totals().trips === trips) return;
+  }
+}
+
 async function visits(visitor, number) {
   for (let i = 0; i < number; i++) await visitor.visit();
 }
 
 function perRequest(before, after) {
-  return {
-    commands: (after.commands - before.commands) / COUNTED,
-    bytesSent: (after.bytesSent - before.bytesSent) / COUNTED,
-    bytesReceived: (after.bytesReceived - before.bytesReceived) / COUNTED,
-  };
+  return Object.fromEntries(Object.entries(after).map(([name, total]) => [name, (total - before[name]) / COUNTED]));
 }
 
 function callsPerRequest({ files, sockets }) {

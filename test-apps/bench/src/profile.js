@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startServer, withDirectory } from './children.js';
 import { drive, withVisitors } from './client.js';
-import { withRedis } from './redis.js';
 import { table } from './report.js';
+import { portsOf, withServers } from './servers.js';
 
 /** Milliseconds of load that the profile leaves out. */
 const WARM_UP = 2000;
@@ -15,11 +15,11 @@ const MEASURED = 5000;
  * @returns {Promise<string>} tables
  */
 export async function profile(system, work) {
-  return withRedis((redis) =>
+  return withServers([system.kind], (servers) =>
     withDirectory((directory) =>
       withDirectory(async (profiles) => {
         const nodeOptions = ['--cpu-prof', `--cpu-prof-dir=${profiles}`, '--cpu-prof-interval=200'];
-        const server = await startServer(system, { redisPort: redis.port, directory }, { nodeOptions });
+        const server = await startServer(system, { ...portsOf(servers), directory }, { nodeOptions });
         try {
           await withVisitors(server.port, work, 32, (visitors) => drive(visitors, WARM_UP + MEASURED));
         } finally {

@@ -1,6 +1,6 @@
 import { startServer, withDirectory } from './children.js';
 import { drive, withVisitors } from './client.js';
-import { withRedis } from './redis.js';
+import { portsOf, withServers } from './servers.js';
 import { can, REFERENCE } from './systems.js';
 import { WORKS } from './works.js';
 
@@ -48,15 +48,16 @@ export async function measureRatios({ systems, works }, effort, progress) {
   /** @type {Map<string, string>} */
   const failures = new Map();
 
-  await withRedis(async (redis) => {
+  const kinds = systems.map(({ kind }) => kind);
+  await withServers(kinds, async (servers) => {
     for (let round = 1; round <= effort.rounds; round++) {
       for (const system of systems) {
         if (failures.has(system.id)) continue;
         progress(`round ${round} of ${effort.rounds}: ${system.label}`);
         try {
-          await redis.client.flushall();
+          await servers[system.kind]?.empty();
           await withDirectory((directory) =>
-            withPair(system, { redisPort: redis.port, directory }, effort, async (pair) => {
+            withPair(system, { ...portsOf(servers), directory }, effort, async (pair) => {
               for (const work of works.filter((work) => can(system, work))) {
                 const measured = await measureSlices(pair, work, effort);
                 const key = `${system.id} ${work.id}`;

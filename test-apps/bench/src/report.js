@@ -11,6 +11,7 @@ const CHART = fileURLToPath(new URL('../../../docs/performance.svg', import.meta
 const KINDS = {
   cookie: 'In the cookie',
   redis: 'In Redis',
+  postgres: 'In Postgres',
   file: 'In files',
   memory: 'In memory',
   bare: 'No sessions',
@@ -51,6 +52,15 @@ export function ratiosTable(cells) {
 }
 
 /** @param {import('./counts.js').Count[]} counts */
+export function tripsTable(counts) {
+  const counted = counts.filter(({ traffic }) => traffic);
+  const find = (system, work) => counted.find((count) => count.system === system.id && count.work === work.id);
+  return matrix(involved(counted, SYSTEMS, 'system'), involved(counted, WORKS, 'work'), (system, work) =>
+    find(system, work)?.traffic.trips.toFixed(1).replace(/\.0$/, ''),
+  );
+}
+
+/** @param {import('./counts.js').Count[]} counts */
 export function countsTables(counts) {
   const systems = involved(counts, [REFERENCE, ...SYSTEMS], 'system');
   return involved(counts, WORKS, 'work').map(({ id, title }) => {
@@ -60,16 +70,14 @@ export function countsTables(counts) {
       const count = of(system);
       if (!count) return [];
       const label = system.role === 'ours' ? `**${system.label}**` : system.label;
-      const { cookieBytes, setCookieBytes, redis, calls } = count;
-      return [
-        [
-          label,
-          ...[cookieBytes, setCookieBytes, redis.commands, redis.bytesSent, redis.bytesReceived].map(number),
-          ...[calls?.files, calls?.sockets].map(number),
-        ],
-      ];
+      const { cookieBytes, setCookieBytes, traffic, calls } = count;
+      const passed = traffic
+        ? [traffic.commands, traffic.bytesSent, traffic.bytesReceived].map(number)
+        : ['-', '-', '-'];
+      const called = [calls?.files, calls?.sockets].map(number);
+      return [[label, number(cookieBytes), number(setCookieBytes), ...passed, ...called]];
     });
-    const head = ['', 'Cookie', 'Set-Cookie', 'Redis commands', 'bytes to', 'bytes from', 'file calls', 'socket calls'];
+    const head = ['', 'Cookie', 'Set-Cookie', 'commands', 'bytes to', 'bytes from', 'file calls', 'socket calls'];
     return `### ${title[0].toUpperCase()}${title.slice(1)}\n\n${table([head, ...rows])}`;
   });
 }
@@ -93,9 +101,20 @@ ${ratiosTable(cells)}`,
 
   counts: (counts) => `## Counts per request
 
-These are the same in each run. Bytes are those of the headers' values, and of what goes over the connection to Redis.
-A command to Redis may be a script that has others run. System calls on files and on sockets are counted without
-those that only wait.
+These are the same in each run.
+
+### Round trips
+
+How often a request waits for the database server.
+
+${tripsTable(counts)}
+
+With the near cache, these are those of a visitor whose requests come within its \`maxAge\` on one process. Besides, the
+process sends a \`PING\` three times in that time, and gets an announcement of some 120 bytes for each change.
+
+In what follows, bytes are those of the headers' values, and of what goes over the connections to Redis or Postgres.
+A command to Redis may be a script that has others run; a command to Postgres is a statement. System calls on files and
+on sockets are counted without those that only wait.
 
 ${countsTables(counts).join('\n\n')}`,
 

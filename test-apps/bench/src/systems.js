@@ -2,9 +2,10 @@
  * @typedef {object} System
  * @property {string} id the name of its file in `systems/`
  * @property {string} label
- * @property {'cookie' | 'redis' | 'file' | 'memory' | 'bare'} kind where its sessions are kept
+ * @property {'cookie' | 'redis' | 'postgres' | 'file' | 'memory' | 'bare'} kind where its sessions are kept
  * @property {'ours' | 'floor' | 'peer'} role `floor`: the least that any session in such a place costs
  * @property {boolean} [trial] refuses to run in production
+ * @property {boolean} [caches] sessions in its process
  */
 
 /** @type {System[]} */
@@ -22,10 +23,17 @@ export const SYSTEMS = [
   },
 
   { id: 'redis', label: 'koa-wsession, RedisStore', kind: 'redis', role: 'ours' },
+  { id: 'redis-near-cache', label: 'koa-wsession, RedisStore, near cache', kind: 'redis', role: 'ours', caches: true },
   { id: 'floor-redis', label: 'the least for Redis', kind: 'redis', role: 'floor' },
   { id: 'koa-session-redis', label: 'koa-session + koa-redis', kind: 'redis', role: 'peer' },
   { id: 'koa-generic-session', label: 'koa-generic-session + koa-redis', kind: 'redis', role: 'peer' },
   { id: 'express-session-redis', label: 'express-session + connect-redis', kind: 'redis', role: 'peer' },
+
+  { id: 'postgres', label: 'koa-wsession, PostgresStore (pg)', kind: 'postgres', role: 'ours' },
+  { id: 'postgres-js', label: 'koa-wsession, PostgresStore (postgres)', kind: 'postgres', role: 'ours' },
+  { id: 'floor-postgres', label: 'the least for Postgres (pg)', kind: 'postgres', role: 'floor' },
+  { id: 'koa-session-knex', label: 'koa-session + koa-session-knex-store', kind: 'postgres', role: 'peer' },
+  { id: 'express-session-pg', label: 'express-session + connect-pg-simple', kind: 'postgres', role: 'peer' },
 
   { id: 'fs', label: 'koa-wsession, FsStore', kind: 'file', role: 'ours' },
   { id: 'floor-file', label: 'the least for files', kind: 'file', role: 'floor' },

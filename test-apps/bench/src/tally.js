@@ -1,81 +1,10 @@
-/* Two counters: a proxy between a client and Redis, and the system calls of a process. */
+/* Counts the system calls of a process. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { withDirectory } from './children.js';
-
-/** Runs `use` with a port that leads to Redis, and counts what passes through it. */
-export async function withCountingProxy(redisPort, use) {
-  const totals = { commands: 0, bytesSent: 0, bytesReceived: 0 };
-  const sockets = new Set();
-  const proxy = createServer((client) => {
-    const redis = connect({ port: redisPort, host: '127.0.0.1', noDelay: true });
-    client.setNoDelay();
-    const countCommands = commandCounter(() => {
-      totals.commands += 1;
-    });
-    client.on('data', (bytes) => {
-      totals.bytesSent += bytes.length;
-      countCommands(bytes);
-    });
-    redis.on('data', (bytes) => {
-      totals.bytesReceived += bytes.length;
-    });
-    client.pipe(redis).pipe(client);
-    for (const socket of [client, redis]) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.once('close', () => {
-        client.destroy();
-        redis.destroy();
-        sockets.delete(socket);
-      });
-    }
-  }).listen(0, '127.0.0.1');
-  await once(proxy, 'listening');
-  try {
-    return await use({ port: proxy.address().port, totals: () => ({ ...totals }) });
-  } finally {
-    proxy.close();
-    for (const socket of sockets) socket.destroy();
-  }
-}
-
-/** Calls `onCommand` at the end of each command in a stream of bytes to Redis: `*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`. */
-export function commandCounter(onCommand) {
-  let line = '';
-  let argumentsLeft = 0;
-  let bytesLeft = 0;
-  return (bytes) => {
-    let at = 0;
-    while (at < bytes.length) {
-      if (bytesLeft > 0) {
-        const skipped = Math.min(bytesLeft, bytes.length - at);
-        at += skipped;
-        bytesLeft -= skipped;
-        if (bytesLeft === 0 && argumentsLeft === 0) onCommand();
-        continue;
-      }
-      const end = bytes.indexOf('\n', at);
-      line += bytes.latin1Slice(at, end < 0 ? undefined : end);
-      if (end < 0) return;
-      at = end + 1;
-      const number = Number(line.slice(1));
-      if (line.startsWith('*')) {
-        argumentsLeft = number;
-      } else if (line.startsWith('$')) {
-        argumentsLeft -= 1;
-        bytesLeft = number + 2;
-      } else {
-        throw new Error(`Not the protocol of Redis: ${JSON.stringify(line)}`);
-      }
-      line = '';
-    }
-  };
-}
 
 /** Whether system calls can be counted: `strace` is there, and may attach to a process that it didn't start. */
 export const canTrace =

@@ -1,60 +1,87 @@
 import { expect } from 'chai';
+import { needsPostgres } from 'testkit/postgres';
 import { describeWith } from 'testkit/programs';
 import { countRequests } from '../src/counts.js';
-import { withRedis } from '../src/redis.js';
+import { commandCounter, queryCounter } from '../src/protocols.js';
+import { openServers } from '../src/servers.js';
 import { SYSTEMS } from '../src/systems.js';
-import { canTrace, commandCounter, sortCalls } from '../src/tally.js';
+import { canTrace, sortCalls } from '../src/tally.js';
 import { WORKS } from '../src/works.js';
 
 /**
  * What a request costs with our stores, exactly, so that a change which costs more shows. If a request got cheaper, write
- * down the new number. Bytes of Set-Cookie; commands, bytes to and from Redis; system calls on files.
+ * down the new number. Bytes of Set-Cookie; round trips to the database server, commands or queries, bytes to and from it;
+ * system calls on files. With the near cache, the cookie holds the revision, whose length differs.
  */
 const COSTS = {
   cookie: {
-    new: { setCookie: 0, redis: [0, 0, 0], fileCalls: 0 },
-    untouched: { setCookie: 0, redis: [0, 0, 0], fileCalls: 0 },
-    read: { setCookie: 0, redis: [0, 0, 0], fileCalls: 0 },
-    counter: { setCookie: 614, redis: [0, 0, 0], fileCalls: 0 },
+    new: { setCookie: 0, fileCalls: 0 },
+    untouched: { setCookie: 0, fileCalls: 0 },
+    read: { setCookie: 0, fileCalls: 0 },
+    counter: { setCookie: 614, fileCalls: 0 },
   },
   redis: {
-    new: { setCookie: 0, redis: [0, 0, 0], fileCalls: 0 },
-    untouched: { setCookie: 0, redis: [1, 129, 515], fileCalls: 0 },
-    read: { setCookie: 0, redis: [1, 129, 515], fileCalls: 0 },
-    counter: { setCookie: 87, redis: [2, 368, 584], fileCalls: 0 },
-    'read-big': { setCookie: 0, redis: [1, 129, 100538], fileCalls: 0 },
-    'write-big': { setCookie: 87, redis: [2, 100368, 100607], fileCalls: 0 },
+    new: { setCookie: 0, traffic: [0, 0, 0, 0], fileCalls: 0 },
+    untouched: { setCookie: 0, traffic: [1, 1, 129, 515], fileCalls: 0 },
+    read: { setCookie: 0, traffic: [1, 1, 129, 515], fileCalls: 0 },
+    counter: { setCookie: 87, traffic: [2, 2, 368, 584], fileCalls: 0 },
+    'read-big': { setCookie: 0, traffic: [1, 1, 129, 100538], fileCalls: 0 },
+    'write-big': { setCookie: 87, traffic: [2, 2, 100368, 100607], fileCalls: 0 },
+  },
+  'redis-near-cache': {
+    new: { setCookie: 0, traffic: [0, 0, 0, 0], fileCalls: 0 },
+    untouched: { setCookie: 0, traffic: [0, 0, 0, 0], fileCalls: 0 },
+    read: { setCookie: 0, traffic: [0, 0, 0, 0], fileCalls: 0 },
+    counter: { setCookie: 90, traffic: [1, 1, 239, 25], fileCalls: 0 },
+    'read-big': { setCookie: 0, traffic: [0, 0, 0, 0], fileCalls: 0 },
+    'write-big': { setCookie: 90, traffic: [1, 1, 100239, 25], fileCalls: 0 },
+  },
+  postgres: {
+    new: { setCookie: 0, traffic: [0, 0, 0, 0], fileCalls: 0 },
+    untouched: { setCookie: 0, traffic: [1, 1, 493, 676], fileCalls: 0 },
+    read: { setCookie: 0, traffic: [1, 1, 493, 676], fileCalls: 0 },
+    counter: { setCookie: 87, traffic: [2, 2, 1252, 754], fileCalls: 0 },
+    'read-big': { setCookie: 0, traffic: [1, 1, 493, 100691], fileCalls: 0 },
+    'write-big': { setCookie: 87, traffic: [2, 2, 101249, 100769], fileCalls: 0 },
   },
   fs: {
-    new: { setCookie: 0, redis: [0, 0, 0], fileCalls: 0 },
-    untouched: { setCookie: 0, redis: [0, 0, 0], fileCalls: 3 },
-    read: { setCookie: 0, redis: [0, 0, 0], fileCalls: 3 },
-    counter: { setCookie: 87, redis: [0, 0, 0], fileCalls: 16 },
-    'read-big': { setCookie: 0, redis: [0, 0, 0], fileCalls: 5 },
-    'write-big': { setCookie: 87, redis: [0, 0, 0], fileCalls: 20 },
+    new: { setCookie: 0, fileCalls: 0 },
+    untouched: { setCookie: 0, fileCalls: 3 },
+    read: { setCookie: 0, fileCalls: 3 },
+    counter: { setCookie: 87, fileCalls: 16 },
+    'read-big': { setCookie: 0, fileCalls: 5 },
+    'write-big': { setCookie: 87, fileCalls: 20 },
   },
 };
 
-describeWith(['redis-server'], 'what a request costs', () => {
-  for (const [id, works] of Object.entries(COSTS)) {
-    const system = SYSTEMS.find((system) => system.id === id);
+const PROGRAMS = { redis: ['redis-server'], postgres: needsPostgres };
+
+for (const [id, works] of Object.entries(COSTS)) {
+  const system = SYSTEMS.find((system) => system.id === id);
+
+  describeWith(PROGRAMS[system.kind] ?? [], `what a request costs with ${system.label}`, () => {
+    let servers;
+    before(async () => {
+      servers = await openServers([system.kind]);
+    });
+    after(() => servers.close());
 
     for (const [workId, costs] of Object.entries(works)) {
       const work = WORKS.find((work) => work.id === workId);
 
-      it(`${system.label}: ${work.title}`, async () => {
-        const count = await withRedis((redis) => countRequests(system, work, redis.port));
-        const { commands, bytesSent, bytesReceived } = count.redis;
+      it(work.title, async () => {
+        const count = await countRequests(system, work, servers);
+        const { traffic } = count;
         expect({
           setCookie: count.setCookieBytes,
-          redis: [commands, bytesSent, bytesReceived],
+          ...(traffic && { traffic: [traffic.trips, traffic.commands, traffic.bytesSent, traffic.bytesReceived] }),
           // Not counted without strace.
           fileCalls: canTrace ? count.calls.files : costs.fileCalls,
         }).to.deep.equal(costs, JSON.stringify(count.calls?.byName));
       });
     }
-  }
-});
+  });
+}
 
 describe('the counting', () => {
   it('finds commands however the stream is cut', () => {
@@ -66,6 +93,30 @@ describe('the counting', () => {
       });
       for (let at = 0; at < stream.length; at += size) count(stream.subarray(at, at + size));
       expect(commands, `in pieces of ${size}`).to.equal(3);
+    }
+  });
+
+  it('finds queries however the stream is cut', () => {
+    const message = (type, body) => {
+      const length = Buffer.alloc(4);
+      length.writeUInt32BE(4 + body.length);
+      return Buffer.concat([Buffer.from(type), length, Buffer.from(body)]);
+    };
+    const stream = Buffer.concat([
+      message('', Buffer.from('04d2162f', 'hex')), // asks for TLS
+      message('', '\0\x03\0\0user\0app\0\0'),
+      ...['P', 'B', 'E'].map((type) => message(type, 'E E Q E')),
+      message('S', ''),
+      message('Q', 'SELECT 1'),
+      message('X', ''),
+    ]);
+    for (let size = 1; size <= stream.length; size++) {
+      let queries = 0;
+      const count = queryCounter(() => {
+        queries += 1;
+      });
+      for (let at = 0; at < stream.length; at += size) count(stream.subarray(at, at + size));
+      expect(queries, `in pieces of ${size}`).to.equal(2);
     }
   });
 

@@ -133,9 +133,10 @@ async function ready(child: ChildProcess): Promise<string | undefined> {
     child.once('error', reject);
     child.once('exit', () => setImmediate(() => resolve(log.slice(-2000))));
     child.ref();
-    stderr.on('data', (text: string) => {
+    stderr.on('data', function listen(text: string) {
       log = (log + text).slice(-4000);
       if (!/ready to accept (read-only )?connections/.test(log)) return;
+      stderr.off('data', listen).resume();
       child.unref();
       resolve(undefined);
     });

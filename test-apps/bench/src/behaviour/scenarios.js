@@ -29,7 +29,7 @@ class Browser extends Client {
  * @property {import('../systems.js').System} system
  * @property {string} url
  * @property {string} directory for its files, if it keeps some
- * @property {{ server: import('testkit/redis').RedisServer, client: import('ioredis').Redis }} redis
+ * @property {import('../servers.js').DatabaseServer & { client?: import('ioredis').Redis } | undefined} database its server, if it needs one
  */
 
 /**
@@ -109,13 +109,12 @@ next request: the new value, the old one (\`stale\`), or nothing (\`logged out\`
     title: 'A page that does not touch the session',
     about: 'The cookie is sent, the handler leaves the session alone: what is written nevertheless.',
     columns: ['writes'],
-    async run({ url, system, directory, redis }) {
+    async run({ url, directory, database }) {
       const ada = await login(url);
-      await redis.client.config('RESETSTAT');
+      const written = await database?.watchWrites();
       const before = await filesIn(directory);
       const { setCookie } = await ada.get('/untouched');
-      const writes = [];
-      if (system.kind === 'redis') writes.push(...(await writeCommands(redis.client)));
+      const writes = (await written?.()) ?? [];
       if ((await filesIn(directory)) !== before) writes.push('the file');
       if (setCookie.length > 0) writes.push('Set-Cookie');
       return [writes.join(', ') || 'nothing'];
@@ -155,22 +154,22 @@ not at all.`,
   },
   {
     title: 'The store is down',
-    about: `Redis is killed, or the folder of the files replaced by a file. The status of a page that doesn't touch the session,
-and of one that changes it, both with a cookie. Afterwards: the status of the latter once the store is back (Redis is empty).`,
+    about: `The server is killed, or the folder of the files replaced by a file. The status of a page that doesn't touch the session,
+and of one that changes it, both with a cookie. Afterwards: the status of the latter once the store is back (Redis is empty then).`,
     columns: ['untouched', 'changed', 'afterwards'],
-    async run({ url, system, directory, redis }) {
-      if (system.kind !== 'redis' && system.kind !== 'file') return ['-', '-', '-'];
+    async run({ url, system, directory, database }) {
+      if (!database && system.kind !== 'file') return ['-', '-', '-'];
       const ada = await login(url);
       const { cookie } = ada;
       const ask = async (path) => String(await statusWith(url, cookie, path));
       const away = `${directory}.away`;
-      if (system.kind === 'redis') await redis.server.kill();
+      if (database) await database.server.kill();
       else {
         await rename(directory, away);
         await writeFile(directory, '');
       }
       const down = await Promise.all([ask('/untouched'), ask('/fill/10')]);
-      if (system.kind === 'redis') await redis.server.restart();
+      if (database) await database.server.restart();
       else {
         await rm(directory);
         await rename(away, directory);
@@ -190,16 +189,6 @@ async function login(url) {
   await ada.get('/login');
   if ((await ada.get('/me')).body !== 'ada') throw new Error('The login was lost.');
   return ada;
-}
-
-const READS =
-  /^(get|mget|hget|hgetall|hmget|exists|ttl|pttl|type|time|evalsha|eval|info|config.*|ping|hello|client.*|command.*)$/;
-
-/** The names of the commands that Redis ran since RESETSTAT, in scripts too, without those that only read. */
-async function writeCommands(client) {
-  const stats = await client.info('commandstats');
-  const names = Array.from(stats.matchAll(/^cmdstat_([^:]+):/gm), ([, name]) => name);
-  return names.filter((name) => !READS.test(name)).map((name) => name.toUpperCase());
 }
 
 /** The files of a folder and when they changed, as one text. */

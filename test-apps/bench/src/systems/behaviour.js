@@ -4,7 +4,9 @@ import { promisify } from 'node:util';
 import secureSession from '@fastify/secure-session';
 import { CookieStore } from '@koa-wsession/store-cookie';
 import { FsStore } from '@koa-wsession/store-fs';
+import { PostgresStore } from '@koa-wsession/store-postgres';
 import { RedisStore } from '@koa-wsession/store-redis';
+import createPgStore from 'connect-pg-simple';
 import { RedisStore as ConnectRedis } from 'connect-redis';
 import cookieSession from 'cookie-session';
 import express from 'express';
@@ -12,21 +14,27 @@ import expressSession from 'express-session';
 import createFastify from 'fastify';
 import { Redis } from 'ioredis';
 import { getIronSession } from 'iron-session';
+import knex from 'knex';
 import Koa from 'koa';
 import genericSession from 'koa-generic-session';
 import createKoaRedis from 'koa-redis';
 import { createSession } from 'koa-session';
+import createKnexStore from 'koa-session-knex-store';
 import minimalSession from 'koa-session-minimal';
 import { session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
+import { nearCache } from 'koa-wsession/near-cache';
+import pg from 'pg';
+import postgres from 'postgres';
 import { createClient } from 'redis';
 import createFileStore from 'session-file-store';
 import { handle } from '../behaviour/handlers.js';
+import { databaseAt } from '../postgres.js';
 
 /**
  * The apps for `--behaviour`: each system as its README sets it up, with required options only. `of` is the system's id.
  *
- * @param {{ of: string, secret: string, redisPort: number, directory: string }} context
+ * @param {{ of: string, secret: string, redisPort: number, postgresPort: number, directory: string }} context
  */
 export function create({ of, ...context }) {
   return apps[of](context);
@@ -36,6 +44,9 @@ const apps = {
   cookie: ({ secret }) => ours(new CookieStore(secret)),
   fs: ({ directory }) => ours(new FsStore({ directory })),
   redis: ({ redisPort }) => ours(new RedisStore(quiet(new Redis(redisPort)))),
+  'redis-near-cache': ({ redisPort }) => ours(nearCache(new RedisStore(quiet(new Redis(redisPort))))),
+  postgres: ({ postgresPort }) => oursInPostgres(quiet(new pg.Pool(databaseAt(postgresPort)))),
+  'postgres-js': ({ postgresPort }) => oursInPostgres(postgres(databaseAt(postgresPort))),
   memory: () => ours(new MemoryStore()),
 
   'koa-session': ({ secret }) => onKoa((app) => createSession(app), secret),
@@ -43,6 +54,10 @@ const apps = {
     onKoa((app) => createSession({ store: createKoaRedis({ port: redisPort }) }, app), secret),
   'koa-generic-session': ({ secret, redisPort }) =>
     onKoa(() => genericSession({ store: createKoaRedis({ port: redisPort }) }), secret),
+  'koa-session-knex': ({ secret, postgresPort }) => {
+    const database = knex({ client: 'pg', connection: databaseAt(postgresPort) });
+    return onKoa((app) => createSession({ store: createKnexStore(database, { createtable: true }) }, app), secret);
+  },
   'koa-session-minimal': () => onKoa(() => minimalSession()),
 
   'express-session-redis': async ({ secret, redisPort }) => {
@@ -56,6 +71,11 @@ const apps = {
         secret,
       }),
     );
+  },
+  'express-session-pg': ({ secret, postgresPort }) => {
+    const Store = createPgStore(expressSession);
+    const store = new Store({ pool: quiet(new pg.Pool(databaseAt(postgresPort))), createTableIfMissing: true });
+    return onExpress(expressSession({ store, resave: false, saveUninitialized: false, secret }));
   },
   'session-file-store': ({ secret, directory }) => {
     const FileStore = createFileStore(expressSession);
@@ -96,9 +116,15 @@ const apps = {
   },
 };
 
-/** `error` events need a listener; an outage of Redis shows in the responses. */
+/** `error` events need a listener; an outage of the server shows in the responses. */
 function quiet(client) {
   return client.on('error', () => {});
+}
+
+async function oursInPostgres(client) {
+  const store = new PostgresStore(client);
+  await store.migrate();
+  return ours(store);
 }
 
 function ours(store) {
