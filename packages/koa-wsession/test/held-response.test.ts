@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { request as httpRequest, IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -687,6 +688,25 @@ describe('a response whose client hung up while it was held', () => {
     await ended.passed;
     await nextTurn();
     expect([stored, update.callCount, errors]).to.deep.equal([['a'], 0, []]);
+  });
+});
+
+describe('a response of an app that a serverless adapter calls', () => {
+  it('is not taken for sent by its caller, which looks at it once the call has returned', async () => {
+    const { app } = await createSite({
+      '/': (ctx) => {
+        ctx.respond = false;
+        ctx.session.a = 1;
+        ctx.res.end('raw');
+      },
+    });
+    const req = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: '/' });
+    const res = new ServerResponse(req);
+    const done = app.callback()(req, res);
+    await undefined;
+    expect(res.finished).to.equal(false);
+    await done;
+    expect([res.finished, res.getHeaderNames()]).to.deep.equal([true, ['vary', 'set-cookie', 'cache-control']]);
   });
 });
 

@@ -47,6 +47,7 @@ export class SessionKernel {
       // Only what has to be waited for is: an await costs an untouched request as much as all the rest of this.
       const loading = request.preload();
       if (loading) await loading;
+      else if (isInjected(ctx.req)) await nextTurn();
       for (const prologue of this.#prologues) {
         const responding = prologue(request, ctx);
         if (!responding || (await responding) !== true) continue;
@@ -124,6 +125,19 @@ function isStreamed({ body, respond }: Koa.Context): boolean {
   if (respond === false) return true;
   if (typeof body !== 'object') return false; // the usual case; Node loads Response when it is first looked at
   return body instanceof Stream || body instanceof ReadableStream || body instanceof Response;
+}
+
+/** Whether no server of Node's sends the response, but a serverless adapter, or a test that calls the app. */
+function isInjected({ socket }: IncomingMessage): boolean {
+  return !(socket as { server?: unknown } | null)?.server;
+}
+
+/**
+ * Adapters look at the response once their call of the app has returned, and take an `end` that is held for one that was
+ * sent. By the next turn they listen for `finish`.
+ */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve));
 }
 
 /** How the request came, as Koa decides it. */

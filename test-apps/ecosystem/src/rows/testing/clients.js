@@ -53,6 +53,7 @@ export default async function clients(trial, name) {
       ctx.res.end('raw');
     } else ctx.body = `${ctx.session.user ?? 'nobody'} ${ctx.session.raw ?? false}`;
   });
+  expect(await CLIENTS[name](app)('/raw'), 'the first request').to.deep.equal({ status: 200, text: 'raw' });
   const get = CLIENTS[name](app);
   expect(await get('/')).to.deep.equal({ status: 200, text: 'nobody false' });
   expect((await get('/login')).status).to.equal(302);
