@@ -17,8 +17,10 @@ npm run ecosystem
 which fails where an outcome isn't the one in [the table](../test-apps/ecosystem/src/rows.js). "yes" under koa-wsession
 stands for all three stores. Downloads are a month's, from npm, by order of magnitude: "1 M" is 1 to 10 million.
 
-koa-session has no options but its key here, so its data is in the cookie. A "no" says what apps that move over gain there, not
-that koa-session does something other than it documents.`;
+koa-session runs twice: with its data in the cookie, which is its default, and with a store of its own (\`store\`, which keeps
+JSON on the server). Under koa-session, "yes" stands for both; "with a store" says that it works only so, and the remark says
+why it doesn't in cookies. A "no" says what apps that move over gain there, not that koa-session does something other than it
+documents.`;
 
 /** Writes docs/ecosystem.md: the table of rows, all of which came out as it says. */
 export async function writeReport(rows) {
@@ -36,14 +38,7 @@ function table(rows, versions) {
   const lines = rows.map((row) => {
     const did = row.did === before ? 'the same' : row.did;
     before = row.did;
-    const cells = [
-      nameOf(row, versions),
-      row.downloads,
-      did,
-      oursOf(row),
-      row.koaSession ? 'no' : 'yes',
-      remarkOf(row),
-    ];
+    const cells = [nameOf(row, versions), row.downloads, did, oursOf(row), theirsOf(row), remarkOf(row)];
     return `| ${cells.join(' | ')} |`;
   });
   const head = '| Package | Downloads | What the program does | koa-wsession | koa-session | Remark |';
@@ -64,9 +59,16 @@ function oursOf({ ours = {} }) {
   return working.length === 3 ? 'yes' : working.map((id) => SYSTEMS[id]).join(', ');
 }
 
-function remarkOf({ ours = {}, koaSession, remark }) {
+function theirsOf({ koaSession, koaSessionStore }) {
+  if (!koaSession) return 'yes';
+  return koaSessionStore === 'works' ? 'with a store' : 'no';
+}
+
+function remarkOf({ ours = {}, koaSession, koaSessionStore, remark }) {
   const known = Object.entries(ours).map(([id, { why }]) => `${SYSTEMS[id]}: ${why}`);
-  return [remark, ...known, koaSession && `koa-session: ${koaSession.why}`].filter(Boolean).join('; ');
+  const reasons = [koaSession?.why, koaSessionStore?.why];
+  const theirs = [...new Set(reasons)].filter(Boolean).join('; ');
+  return [remark, ...known, theirs && `koa-session: ${theirs}`].filter(Boolean).join('; ');
 }
 
 /** Rows by group; Node 20 has no `Map.groupBy`. */

@@ -8,7 +8,8 @@
  * @property {unknown} [argument] what the program is run with
  * @property {string} did what the program does
  * @property {Record<string, Known>} [ours] where ours is known to fail, by system
- * @property {Known} [koaSession] where koa-session is known to fail
+ * @property {Known} [koaSession] where koa-session is known to fail with its data in the cookie, and with a store of its own
+ * @property {Known | 'works'} [koaSessionStore] what is different with a store of its own
  * @property {string} [remark]
  * @property {boolean} [apart] runs in a thread of its own, since it changes globals that another row's package needs
  * @property {boolean} [heavy] too slow, or too large to install, for CI
@@ -26,10 +27,21 @@ const KEEPS = {
  * @property {string} shows part of the error's message: a failure for another reason counts as one
  */
 
+/**
+ * Why a row is known to fail on a system.
+ * @returns {Known | undefined}
+ */
+export function knownFailure(row, id) {
+  if (id === 'koa-session') return row.koaSession;
+  if (id !== 'koa-session-store') return row.ours?.[id];
+  return row.koaSessionStore === 'works' ? undefined : (row.koaSessionStore ?? row.koaSession);
+}
+
 const LOST = 'the change is lost: it sets its cookie when the response is out';
 const FAILED = 'the change is lost where the handler fails';
 const AMONG = 'its own keys are among the data';
 const SOCKET = { why: 'what the socket saves is lost without an error', shows: 'what the socket stored' };
+const OUTSIDE = { why: 'with a store, no session outside a request', shows: "expected 'nobody' to equal 'ada'" };
 
 /** @type {Row[]} */
 export const ROWS = [
@@ -77,6 +89,24 @@ export const ROWS = [
     did: 'state and PKCE, the token passed through the session',
   },
   {
+    group: 'Logins',
+    package: 'oidc-provider, koa-mount',
+    downloads: '1 M',
+    module: 'logins/oidc-provider',
+    did: 'mounted in the app, whose session says who is logged in; the interaction responds past Koa',
+    koaSession: { why: LOST, shows: 'what the interaction stored' },
+    koaSessionStore: 'works',
+  },
+  {
+    group: 'Logins',
+    package: 'http-cas-client',
+    downloads: '<1 k',
+    module: 'logins/http-cas-client',
+    did: 'single sign-on and sign-off with its own cookie next to the session’s',
+    koaSession: { why: LOST, shows: 'the next login' },
+    koaSessionStore: 'works',
+  },
+  {
     group: 'Flash messages',
     package: 'connect-flash',
     downloads: '100 k',
@@ -96,6 +126,13 @@ export const ROWS = [
     downloads: '10 k',
     module: 'csrf/koa-csrf',
     did: 'a form with its token, without one, and with another visitor’s',
+  },
+  {
+    group: 'CSRF',
+    package: 'csrf',
+    downloads: '1 M',
+    module: 'csrf/csrf',
+    did: 'the same',
   },
   {
     group: 'CSRF',
@@ -127,6 +164,7 @@ export const ROWS = [
     module: 'frameworks/mount-own',
     did: 'a mounted app with a session of its own',
     koaSession: { why: 'the two share one session', shows: 'inner: 3' },
+    koaSessionStore: { why: 'the two share one session', shows: 'inner: 2' },
   },
   {
     group: 'Frameworks',
@@ -218,6 +256,7 @@ export const ROWS = [
     module: 'frameworks/koa-connect-next',
     did: 'Express middleware that changes the session and calls `next`, also with an error',
     koaSession: { why: FAILED, shows: 'the count after an error' },
+    koaSessionStore: 'works',
   },
   {
     group: 'Frameworks',
@@ -293,6 +332,7 @@ export const ROWS = [
     argument: 'koa-send',
     did: 'the same',
     koaSession: { why: FAILED, shows: 'the count after a 404' },
+    koaSessionStore: 'works',
   },
   {
     group: 'Responses',
@@ -301,6 +341,7 @@ export const ROWS = [
     module: 'answers/cors',
     did: 'another origin with credentials, also where the handler fails',
     koaSession: { why: FAILED, shows: 'the count after an error' },
+    koaSessionStore: 'works',
   },
   {
     group: 'Responses',
@@ -383,6 +424,7 @@ export const ROWS = [
     module: 'sockets/ws',
     did: 'a socket that knows who is logged in, and stores what it counts; with cookies, an error says that it can’t',
     koaSession: SOCKET,
+    koaSessionStore: OUTSIDE,
   },
   {
     group: 'Sockets',
@@ -400,6 +442,7 @@ export const ROWS = [
     module: 'sockets/koa-easy-ws',
     did: 'the same',
     koaSession: SOCKET,
+    koaSessionStore: 'works',
   },
   {
     group: 'Sockets',
@@ -409,6 +452,7 @@ export const ROWS = [
     argument: 'polling',
     did: 'the same, by polling',
     koaSession: SOCKET,
+    koaSessionStore: OUTSIDE,
   },
   {
     group: 'Sockets',
@@ -418,6 +462,7 @@ export const ROWS = [
     argument: 'websocket',
     did: 'the same, by WebSocket',
     koaSession: SOCKET,
+    koaSessionStore: OUTSIDE,
   },
   {
     group: 'Values',
@@ -504,6 +549,14 @@ export const ROWS = [
   },
   {
     group: 'Tools',
+    package: 'class-validator, class-transformer',
+    downloads: '10 M',
+    module: 'tools/class-validator',
+    did: 'classes with decorators validate the session',
+    koaSession: { why: AMONG, shows: 'what is wrong' },
+  },
+  {
+    group: 'Tools',
     package: 'lodash',
     downloads: '100 M',
     module: 'tools/lodash',
@@ -580,6 +633,25 @@ export const ROWS = [
     did: 'a log line with the session',
   },
   {
+    group: 'Tools',
+    package:
+      '@opentelemetry/instrumentation-koa, @opentelemetry/instrumentation-http, @opentelemetry/instrumentation-ioredis',
+    downloads: '10 M',
+    module: 'tools/opentelemetry',
+    apart: true,
+    did: 'the handler’s span, and those of middleware, are in the span of their request, after the session was loaded',
+  },
+  {
+    group: 'Tools',
+    package: '@sentry/node',
+    downloads: '10 M',
+    module: 'tools/sentry',
+    apart: true,
+    did: 'the error’s event has its own request’s user and session; the session is stored all the same',
+    koaSession: { why: FAILED, shows: 'the count after an error' },
+    koaSessionStore: 'works',
+  },
+  {
     group: 'Tests of apps',
     package: 'supertest',
     downloads: '10 M',
@@ -587,6 +659,7 @@ export const ROWS = [
     argument: 'supertest',
     did: 'a login, and a response past Koa',
     koaSession: { why: LOST, shows: 'after a response past Koa' },
+    koaSessionStore: 'works',
   },
   {
     group: 'Tests of apps',
@@ -596,6 +669,7 @@ export const ROWS = [
     argument: 'light-my-request',
     did: 'a login, and a response past Koa',
     koaSession: { why: LOST, shows: 'after a response past Koa' },
+    koaSessionStore: 'works',
   },
   {
     group: 'Tests of apps',
@@ -605,5 +679,6 @@ export const ROWS = [
     argument: 'serverless-http',
     did: 'a login, and a response past Koa',
     koaSession: { why: LOST, shows: 'after a response past Koa' },
+    koaSessionStore: 'works',
   },
 ];

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { knownFailure } from './rows.js';
 import { Trial } from './trial.js';
 
 /** Long enough for the first page of a framework that compiles it. */
@@ -39,7 +40,7 @@ export async function runRow(row, system) {
 
 /** How a row's outcome on a system differs from what the table says; `undefined` if it doesn't. */
 export function mismatch(row, system, failure) {
-  const known = system.isOurs ? row.ours?.[system.id] : row.koaSession;
+  const known = knownFailure(row, system.id);
   if (!known) return failure;
   if (!failure) return new Error(`passes, and the table says: ${known.why}`);
   return failure.message.includes(known.shows) ? undefined : failure;

@@ -15,57 +15,94 @@ import { startRedis } from 'testkit/redis';
  * @typedef {object} System
  * @property {string} id
  * @property {boolean} isOurs
- * @property {(app: Koa, options?: { name?: string, classInstances?: 'json' }) => Koa.Middleware} session
+ * @property {(app: Koa, options?: { name?: string, classInstances?: 'json', connect?: Function }) => Koa.Middleware} session
+ *   `connect` makes the client where sessions are in Redis: `(port) => client`
  * @property {(sessions: Koa.Middleware, app: Koa, request: IncomingMessage) => Promise<object>} open
  *   the session of a request that doesn't come through the app, such as a WebSocket's
  * @property {() => Promise<void>} close
  */
 
-export const SYSTEM_IDS = ['files', 'cookies', 'redis', 'koa-session'];
+const SYSTEMS = {
+  files: openFiles,
+  cookies: openCookies,
+  redis: openRedis,
+  'koa-session': () => openKoaSession('koa-session'),
+  'koa-session-store': openKoaSessionStore,
+};
+
+export const SYSTEM_IDS = Object.keys(SYSTEMS);
 
 /** @returns {Promise<System>} */
 export function openSystem(id) {
-  return { files: openFiles, cookies: openCookies, redis: openRedis, 'koa-session': openKoaSession }[id]();
+  return SYSTEMS[id]();
 }
 
 async function openFiles() {
   const directory = await mkdtemp(join(tmpdir(), 'ecosystem-'));
   const store = new FsStore({ directory });
-  return ours('files', store, () => rm(directory, { recursive: true, force: true }));
+  return ours(
+    'files',
+    () => store,
+    () => rm(directory, { recursive: true, force: true }),
+  );
 }
 
 async function openCookies() {
-  return ours('cookies', new CookieStore('a secret of sixteen or more characters'), async () => undefined);
+  const store = new CookieStore('a secret of sixteen or more characters');
+  return ours(
+    'cookies',
+    () => store,
+    async () => undefined,
+  );
 }
 
 async function openRedis() {
   const server = await startRedis();
-  const client = new Redis(server.port);
-  return ours('redis', new RedisStore(client), async () => {
-    client.disconnect();
-    await server.stop();
-  });
+  const clients = [];
+  const storeOf = (connect) => {
+    clients.push(connect(server.port));
+    return new RedisStore(clients.at(-1));
+  };
+  const store = storeOf((port) => new Redis(port));
+  return ours(
+    'redis',
+    (connect) => (connect ? storeOf(connect) : store),
+    async () => {
+      for (const client of clients) client.disconnect();
+      await server.stop();
+    },
+  );
 }
 
-function ours(id, store, close) {
+function ours(id, storeOf, close) {
   return {
     id,
     isOurs: true,
-    session: (_app, options) => session(store, options),
+    session: (_app, { connect, ...options } = {}) => session(storeOf(connect), options),
     open: (sessions, app, request) => sessions.open(request, { app }),
     close,
   };
 }
 
-/** The baseline, as its README says: sessions in cookies. */
-async function openKoaSession() {
+/** The baseline, as its README says: sessions in cookies, or in a store of one's own. */
+async function openKoaSession(id, options = {}) {
   return {
-    id: 'koa-session',
+    id,
     isOurs: false,
-    session: (app, { name = 'koa.sess' } = {}) => koaSession({ key: name }, app),
+    session: (app, { name = 'koa.sess' } = {}) => koaSession({ ...options, key: name }, app),
     open: async (_sessions, app, request) => app.createContext(request, new ServerResponse(request)).session,
     close: async () => undefined,
   };
+}
+
+function openKoaSessionStore() {
+  const records = new Map();
+  const store = {
+    get: async (key) => JSON.parse(records.get(key) ?? 'null'),
+    set: async (key, record) => records.set(key, JSON.stringify(record)),
+    destroy: async (key) => records.delete(key),
+  };
+  return openKoaSession('koa-session-store', { store });
 }
 
 /** Listens on a random port of this machine. */

@@ -22,6 +22,10 @@ export class Trial {
     return this.#system.id === 'files' || this.#system.id === 'redis';
   }
 
+  get usesRedis() {
+    return this.#system.id === 'redis';
+  }
+
   /** An app without sessions yet. */
   bareApp() {
     const app = new Koa();

@@ -1,8 +1,8 @@
 import { has } from 'testkit/programs';
-import { ROWS } from '../src/rows.js';
+import { knownFailure, ROWS } from '../src/rows.js';
 import './setup.js';
 
-const NEEDS = { files: [], cookies: [], redis: ['redis-server'], 'koa-session': [] };
+const NEEDS = { files: [], cookies: [], redis: ['redis-server'], 'koa-session': [], 'koa-session-store': [] };
 
 for (const [id, needs] of Object.entries(NEEDS)) {
   describe(`The packages on ${id}`, () => {
@@ -22,7 +22,7 @@ for (const [id, needs] of Object.entries(NEEDS)) {
     after(() => system?.close());
 
     for (const row of ROWS.filter(({ heavy }) => !heavy)) {
-      const known = id === 'koa-session' ? row.koaSession : row.ours?.[id];
+      const known = knownFailure(row, id);
       it(`${row.package}: ${row.did}${known ? ` (${known.why})` : ''}`, async () => {
         const problem = runner.mismatch(row, system, await runner.runRow(row, system));
         if (problem) throw problem;
