@@ -47,7 +47,7 @@ export function renderPage({ title, place, main, nav, notices = [], script }: Pa
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title} · koa-wsession</title>
-<link rel="icon" href="data:,">
+<link rel="icon" href="/favicon.ico">
 <link rel="stylesheet" href="/style.css">
 ${script === undefined ? undefined : html`<script type="module" src="${script}"></script>`}
 <header><a class="brand" href="/">koa-wsession</a>${nav}</header>
@@ -61,17 +61,24 @@ ${main}
 `.text;
 }
 
-const STYLE = readFileSync(new URL('../style.css', import.meta.url), 'utf8');
+/** By path, the type and the text of what each page loads. Browsers ask for the icon without being told. */
+const FILES: Record<string, [type: string, text: string]> = {
+  '/style.css': ['css', readFileSync(new URL('../style.css', import.meta.url), 'utf8')],
+  '/favicon.ico': [
+    'svg',
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><circle cx="5" cy="5" r="4" fill="#2150b5"/></svg>',
+  ],
+};
 
-/** Serves the style sheet, and lets pages load only the app's own files. */
+/** Serves the style sheet and the icon, and lets pages load only the app's own files. */
 export function pages(): Koa.Middleware {
   return (ctx, next) => {
     ctx.set(
       'Content-Security-Policy',
       "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
     );
-    if (ctx.path !== '/style.css') return next();
-    ctx.type = 'css';
-    ctx.body = STYLE;
+    const file = FILES[ctx.path];
+    if (file === undefined) return next();
+    [ctx.type, ctx.body] = file;
   };
 }

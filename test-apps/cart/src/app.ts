@@ -32,18 +32,22 @@ export function createCart(store: Store, place: string): Koa {
     });
   });
 
-  router.post('/add', async (ctx) => {
-    const product = PRODUCTS.find(({ id }) => id === (ctx.request.body as Record<string, unknown>).product);
-    if (!product) return ctx.throw(400, 'Unknown product.');
-    await sessions.of(ctx).update('cart', (cart = {}) => ({ ...cart, [product.id]: (cart[product.id] ?? 0) + 1 }));
-    ctx.redirect('/');
-  });
+  router.post('/add', (ctx) => change(ctx, 1));
+
+  router.post('/remove', (ctx) => change(ctx, -1));
 
   router.post('/empty', (ctx) => {
     ctx.session.cart = {};
-    sessions.of(ctx).flash('notice', 'Your cart is empty.');
+    sessions.of(ctx).flash('notice', 'Everything is out of your cart.');
     ctx.redirect('/');
   });
+
+  async function change(ctx: Koa.Context, pieces: number): Promise<void> {
+    const product = PRODUCTS.find(({ id }) => id === (ctx.request.body as Record<string, unknown>).product);
+    if (!product) return ctx.throw(400, 'Unknown product.');
+    await sessions.of(ctx).update('cart', (cart) => withPieces(cart, product.id, pieces));
+    ctx.redirect('/');
+  }
 
   app.use(pages());
   app.use(sessions);
@@ -51,4 +55,9 @@ export function createCart(store: Store, place: string): Koa {
   app.use(csrf());
   app.use(router.routes());
   return app;
+}
+
+/** The cart with so many more pieces of a product: none are left of what another tab has removed already. */
+function withPieces(cart: Cart = {}, id: string, pieces: number): Cart {
+  return { ...cart, [id]: Math.max((cart[id] ?? 0) + pieces, 0) };
 }

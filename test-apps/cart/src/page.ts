@@ -45,12 +45,22 @@ export function renderShop({ place, cart, csrf, notices, merges }: Shop): string
     <p><strong>${product.name}</strong></p>
     <p class="quiet">${price(product.cents)}${countOf(product) === 0 ? undefined : ` · ${countOf(product)} in your cart`}</p>
   </div>
-  <form method="post" action="/add">${csrf}<input type="hidden" name="product" value="${product.id}"><button aria-label="Add ${product.name}">Add</button></form>
+  ${countOf(product) === 0 ? undefined : renderButton('Remove', product, csrf)}
+  ${renderButton('Add', product, csrf)}
 </li>`,
     )}</ul>
-<p>Total <strong class="number">${price(cents)}</strong></p>
-${count === 0 ? undefined : html`<form method="post" action="/empty">${csrf}<button>Empty the cart</button></form>`}`,
+${
+  count === 0
+    ? html`<p>Your cart is empty.</p>`
+    : html`<p>Total <strong class="number">${price(cents)}</strong></p>
+<div class="actions"><form method="post" action="/empty">${csrf}<button>Empty the cart</button></form></div>`
+}`,
   });
+}
+
+/** Adds or removes one piece. */
+function renderButton(label: 'Add' | 'Remove', { id, name }: Product, csrf: Html): Html {
+  return html`<form method="post" action="/${label.toLowerCase()}">${csrf}<input type="hidden" name="product" value="${id}"><button aria-label="${label} ${name}">${label}</button></form>`;
 }
 
 function price(cents: number): string {

@@ -2,6 +2,7 @@ import { CookieStore } from '@koa-wsession/store-cookie';
 import { itOn, SERVER_STORES } from 'app-kit/with-store';
 import { createCart } from 'cart';
 import { expect } from 'chai';
+import { MemoryStore } from 'koa-wsession/memory';
 import type { Store } from 'koa-wsession/store';
 import type { Browser } from 'playwright-core';
 import { Client, serve } from 'testkit';
@@ -34,6 +35,28 @@ describe('the cart app', () => {
       expect((await countOfTwenty(store)).count).to.equal(20);
     });
   }
+
+  it('takes one piece at a time out of the cart, and none of what is not there', async () => {
+    const server = await serve(createCart(new MemoryStore(), 'here'));
+    try {
+      const ada = new Client(server);
+      const headers = { 'sec-fetch-site': 'same-origin', 'content-type': 'application/x-www-form-urlencoded' };
+      const post = (path: string, product: string) => ada.post(path, { headers, body: `product=${product}` });
+      const page = async () => (await ada.get('/', { headers })).body;
+      for (const product of ['lamp', 'lamp', 'pencil']) await post('/add', product);
+      await post('/remove', 'lamp');
+      expect(countIn(await page())).to.equal(2);
+      expect(await page()).to.contain('€ 40.20');
+      for (const product of ['lamp', 'lamp', 'pencil']) await post('/remove', product);
+      expect(countIn(await page())).to.equal(0);
+      expect(await page())
+        .to.contain('Your cart is empty.')
+        .and.not.to.contain('Remove');
+      expect((await post('/remove', 'toString')).status).to.equal(400);
+    } finally {
+      await server.close();
+    }
+  });
 
   it('keeps one of twenty with the cookie store, and says so on the page', async () => {
     const { count, page } = await countOfTwenty(new CookieStore('a secret of at least thirty-two bytes'));

@@ -16,7 +16,7 @@ for (const [screen, colorScheme] of [
   const visitor = await newVisitor(browser, { screen, colorScheme });
   const page = await visitor.newPage();
   await page.goto(`https://shop.test:${server.port}/`);
-  for (const name of ['Pencil', 'Pencil', 'Desk lamp']) await page.getByRole('button', { name }).click();
+  for (const name of ['Add Pencil', 'Add Pencil', 'Add Desk lamp']) await page.getByRole('button', { name }).click();
   await page.getByText('€ 41.40').waitFor();
   await page.screenshot({ path: `${folder}/cart-${screen}-${colorScheme}.png` });
   await visitor.close();

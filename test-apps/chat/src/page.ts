@@ -28,10 +28,14 @@ export function renderRoom({ place, csrf, user, messages }: Frame & { user: stri
     main: html`
 <p>You are <strong id="user">${user}</strong>. Messages sent: <output class="number" id="count">${messages}</output></p>
 <ul class="list" id="messages" aria-live="polite"></ul>
-<form class="row" id="say" method="post" action="/say">
+<p class="quiet empty">No messages yet. What is said while this page is open appears here.</p>
+<form id="say" method="post" action="/say">
   ${csrf}
-  <input name="text" aria-label="Message" autocomplete="off" maxlength="1000" required autofocus>
-  <button class="main">Send</button>
+  <label for="text">Message</label>
+  <div class="row">
+    <input id="text" name="text" autocomplete="off" maxlength="1000" required autofocus>
+    <button class="main">Send</button>
+  </div>
 </form>
 <p class="quiet" id="state" role="status"></p>
 <div class="actions"><form method="post" action="/logout">${csrf}<button>Log out</button></form></div>`,

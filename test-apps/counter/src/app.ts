@@ -1,15 +1,13 @@
 import Router from '@koa/router';
+import { pages } from 'app-kit/page';
 import Koa from 'koa';
 import { session } from 'koa-wsession';
 import type { Store } from 'koa-wsession/store';
-import { ICON, renderPage } from './page.js';
+import { renderCounter } from './page.js';
 
 declare module 'koa-wsession' {
   interface SessionData {
     counter?: number;
-  }
-  interface FlashMessages {
-    notice: string;
   }
 }
 
@@ -23,13 +21,7 @@ export function createApp(store: Store, place: string): Koa {
     ctx.session.counter = (ctx.session.counter ?? 0) + 1;
     const notices = await sessions.of(ctx).takeFlash('notice');
     ctx.type = 'html';
-    ctx.body = renderPage(ctx.session.counter, place, notices);
-  });
-
-  // Browsers ask for it with every page, so it must not count.
-  router.get('/favicon.ico', (ctx) => {
-    ctx.type = 'svg';
-    ctx.body = ICON;
+    ctx.body = renderCounter(ctx.session.counter, place, notices);
   });
 
   router.post('/logout', async (ctx) => {
@@ -43,6 +35,7 @@ export function createApp(store: Store, place: string): Koa {
     ctx.redirect('/');
   });
 
+  app.use(pages()); // before the session: browsers also ask for a style sheet and an icon, which must not count
   app.use(sessions);
   app.use(router.routes());
   return app;

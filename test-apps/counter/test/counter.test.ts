@@ -10,7 +10,7 @@ import { expect } from 'chai';
 import { Client, itWith, startRedis } from 'testkit';
 import { needsPostgres, startPostgres } from 'testkit/postgres';
 
-const MAIN = fileURLToPath(import.meta.resolve('counter'));
+const MAIN = fileURLToPath(import.meta.resolve('counter/main'));
 
 /** The app in a process of its own, as `npm start` starts it. */
 async function start(env: Record<string, string>, cwd: string): Promise<{ url: string; stop(): Promise<void> }> {
@@ -30,7 +30,7 @@ async function start(env: Record<string, string>, cwd: string): Promise<{ url: s
   };
 }
 
-const countOf = (body: string): number => Number(/<output>(\d+)</.exec(body)?.[1]);
+const countOf = (body: string): number => Number(/<output[^>]*>(\d+)</.exec(body)?.[1]);
 
 describe('the counter app', () => {
   let directory: string;
