@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { ELSEWHERE, ROOT, readDocuments } from 'docs/markdown';
@@ -33,7 +34,23 @@ describe('The commands in the documents', () => {
     if (commands.length > 0)
       it(`exist: ${path}`, () => expect(commands.filter((command) => !isKnown(command))).to.deep.equal([]));
   }
+
+  it('npm run soak includes each test that is longer with SOAK=1', () => {
+    const asking = execFileSync('git', ['grep', '-lE', 'env.SOAK [!=]=', '--', '*.test.ts'], { cwd: ROOT });
+    const files = String(asking).trim().split('\n');
+    const globs = Array.from(scripts.soak.matchAll(/"([^"]+\.test\.js)"/g), ([, glob]) => patternOf(glob));
+    const isIncluded = (file: string): boolean =>
+      globs.some((glob) => glob.test(file.replace('/test/', '/.test/').replace(/ts$/, 'js')));
+    expect(files).not.to.be.empty;
+    expect(files.filter((file) => !isIncluded(file))).to.deep.equal([]);
+  });
 });
+
+/** What a glob of `*` and `**` matches. */
+function patternOf(glob: string): RegExp {
+  const pattern = glob.replaceAll('.', '\\.').replaceAll('**/', '(?:@/)?').replaceAll('*', '[^/]*');
+  return new RegExp(`^${pattern.replaceAll('@', '.*')}$`);
+}
 
 /** Options, the packages of this repository as tarballs, and packages that exist. */
 function isInstalled(name: string): boolean {
