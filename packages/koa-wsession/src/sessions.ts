@@ -4,7 +4,7 @@ import { OptionError } from './errors.js';
 import { SessionControls } from './features/controls.js';
 import { warnOfCookie } from './features/cookie-warning.js';
 import { DeviceBound } from './features/device-bound.js';
-import { handled } from './features/device-index.js';
+import { groupsOfDevice } from './features/device-index.js';
 import { diagnostics } from './features/events.js';
 import { requireFresh } from './features/freshness.js';
 import { importSession } from './features/migrate.js';
@@ -102,7 +102,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
   const prologues: Prologue[] = [];
   if (deviceBound) prologues.push((request, ctx) => deviceBound.respond(request, ctx));
   if (migrate) prologues.push(importSession.bind(undefined, migrate));
-  const base = deviceBound && store.index ? handled(store, store.index) : store;
+  const base = deviceBound ? indexed(store, groupsOfDevice) : store;
   const kernel = new SessionKernel({ ...settings, store: indexed(base), extension: deviceBound }, prologues);
   const owners = new Owners(kernel.tokensFor(undefined), { name, ...lifetimes }, (key) =>
     observer.publish('destroyed', () => ({ name, session: key })),

@@ -1,14 +1,18 @@
-import { createHash } from 'node:crypto';
+import crypto, { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { OptionError, type SessionEvent, type SessionOptions, session } from 'koa-wsession';
+import { encrypted } from 'koa-wsession/encrypted';
 import { MemoryStore } from 'koa-wsession/memory';
-import type { Store } from 'koa-wsession/store';
-import { stub, useFakeTimers } from 'sinon';
+import type { SessionRecord, Store } from 'koa-wsession/store';
+import { spy, stub, useFakeTimers } from 'sinon';
 import { type Algorithm, DeviceBrowser, encodePart, signJwt } from './device-browser.js';
 import { listenTo, stopListening } from './events-heard.js';
 import { createSite, errorOf, type Handler, OpenStore, type Site, type SiteOptions, tidy } from './helpers.js';
+
+/** What cryptography begins with. */
+const CRYPTO = ['createHmac', 'createHash', 'hash', 'randomBytes', 'verify', 'createPublicKey'] as const;
 
 const LOGIN = 1_000_000_000_000;
 const MINUTE = 60_000;
@@ -20,6 +24,9 @@ const handlers: Record<string, Handler> = {
   '/regenerate': (ctx) => ctx.session.regenerate(),
   '/change': (ctx) => {
     ctx.session.n = (ctx.session.n ?? 0) + 1;
+  },
+  '/remember': (ctx) => {
+    ctx.session.maxAge = 30 * 86_400_000;
   },
   '/who': (ctx, sessions) => {
     const { owner, deviceBound } = sessions.of(ctx);
@@ -34,8 +41,8 @@ const BOUND = { owner: 'ada', deviceBound: true };
 const UNBOUND = { owner: 'ada', deviceBound: false };
 const ANONYMOUS = { owner: null, deviceBound: false };
 
-function startClock(): ReturnType<typeof useFakeTimers> {
-  return useFakeTimers({ now: LOGIN, toFake: ['Date'] });
+function startClock(now: number = LOGIN): ReturnType<typeof useFakeTimers> {
+  return useFakeTimers({ now, toFake: ['Date'] });
 }
 
 async function start(options: SiteOptions = {}): Promise<{ site: Site; browser: DeviceBrowser }> {
@@ -249,27 +256,32 @@ describe('session(store, { deviceBound })', () => {
         expect(writes.join()).to.not.include(secret);
     });
 
-    it('takes the JWTs that Chromium made', async () => {
-      const store = new MemoryStore();
-      const { site, browser } = await start({ store });
-      await browser.get('/login');
-      const file = new URL('../test/fixtures/chromium-proofs.json', import.meta.url);
-      const { registration, proof } = JSON.parse(readFileSync(file, 'utf8'));
-      /** The session waits for the answer to this JWT's challenge. */
-      const expectAnswer = async (entry: string, jwt: string, wrap: (challenge: object) => unknown) => {
-        const { jti } = JSON.parse(Buffer.from(jwt.split('.')[1] as string, 'base64url').toString());
-        const challenge = { hash: createHash('sha256').update(jti).digest('base64url'), until: Date.now() + MINUTE };
+    for (const algorithm of ['ES256', 'RS256'] satisfies Algorithm[])
+      it(`takes the JWTs that Chromium made for ${algorithm}`, async () => {
+        const file = new URL('../test/fixtures/chromium-proofs.json', import.meta.url);
+        const { registration, proof, at, secret } = JSON.parse(readFileSync(file, 'utf8'))[algorithm];
+        startClock(at);
+        const store = new MemoryStore();
+        const { site, browser } = await start({ store });
+        await browser.get('/login');
         const [{ ref } = { ref: '' }] = await site.sessions.list('ada');
-        const set = new Map([[entry, JSON.stringify(wrap(challenge))]]);
-        store.update(ref, { set, delete: [], updatedAt: Date.now(), expiresAt: undefined });
-      };
-      await expectAnswer('\0deviceOffer', registration, (challenge) => challenge);
-      expect((await browser.register(proof)).status).to.equal(403);
-      expect((await browser.register(registration)).status).to.equal(200);
-      await expectAnswer('\0deviceChallenges', proof, (challenge) => [challenge]);
-      expect((await browser.prove(registration)).status).to.equal(403);
-      expect((await browser.prove(proof)).status).to.equal(200);
-    });
+        const change = (key: string, entry: object) =>
+          store.update(ref, {
+            set: new Map([[key, JSON.stringify(entry)]]),
+            delete: [],
+            updatedAt: Date.now(),
+            expiresAt: undefined,
+          });
+        const { jti } = JSON.parse(Buffer.from(registration.split('.')[1], 'base64url').toString());
+        const id = createHash('sha256').update(`wsession\0device:${jti}`).digest('base64url');
+        change('\0deviceOffer', { id, until: Date.now() + MINUTE });
+        expect((await browser.register(proof)).status).to.equal(403);
+        expect((await browser.register(registration)).status).to.equal(200);
+        const { entries } = store.load(ref) as SessionRecord;
+        change('\0device', { ...JSON.parse(entries.get('\0device') ?? ''), secret });
+        expect((await browser.prove(registration)).status).to.equal(403);
+        expect((await browser.prove(proof)).status).to.equal(200);
+      });
 
     it('isn’t there for other methods, and other paths', async () => {
       const { browser } = await start();
@@ -287,7 +299,7 @@ describe('session(store, { deviceBound })', () => {
       const { site, browser } = await start();
       site.app.use((ctx) => ctx.throw(418));
       await browser.bind();
-      expect(browser.id).to.match(/^[\w-]{32}$/);
+      expect(browser.id).to.match(/^[\w-]{43}$/);
     });
   });
 
@@ -299,7 +311,7 @@ describe('session(store, { deviceBound })', () => {
       clock.tick(9 * MINUTE);
       const asked = await browser.ask();
       expect([asked.status, asked.setCookie]).to.deep.equal([403, []]);
-      expect(asked.headers['secure-session-challenge']).to.match(new RegExp(`^"[\\w-]{32}";id="${browser.id}"$`));
+      expect(asked.headers['secure-session-challenge']).to.match(new RegExp(`^"[\\w.-]{65}";id="${browser.id}"$`));
       const before = browser.client.jar.get('wsession_bound');
       const proven = await browser.prove();
       expect(proven.status).to.equal(200);
@@ -319,24 +331,59 @@ describe('session(store, { deviceBound })', () => {
       expect((await browser.prove()).status).to.equal(200);
     });
 
-    it('takes each challenge once, and the one before once', async () => {
+    it('takes each challenge once, also those that came before the last', async () => {
       const { browser } = await start();
       await browser.bind();
-      await browser.ask();
-      const first = browser.proof(browser.challenge as string);
-      await browser.ask();
-      const second = browser.proof(browser.challenge as string);
-      for (const jwt of [first, second]) expect((await browser.prove(jwt)).status).to.equal(200);
-      for (const jwt of [first, second]) expect((await browser.prove(jwt)).status).to.equal(403);
+      const jwts: string[] = [];
+      for (let i = 0; i < 3; i++) {
+        await browser.ask();
+        jwts.push(browser.proof(browser.challenge as string));
+      }
+      for (const jwt of jwts) expect((await browser.prove(jwt)).status).to.equal(200);
+      for (const jwt of jwts) expect((await browser.prove(jwt)).status).to.equal(403);
     });
 
-    it('takes only the last two challenges', async () => {
+    it('takes none that is older than the last eight that were answered', async () => {
+      const clock = startClock();
       const { browser } = await start();
       await browser.bind();
       await browser.ask();
-      const first = browser.proof(browser.challenge as string);
-      for (let i = 0; i < 2; i++) await browser.ask();
-      expect((await browser.prove(first)).status).to.equal(403);
+      const old = browser.proof(browser.challenge as string);
+      const answered: string[] = [];
+      for (let i = 0; i < 9; i++) {
+        clock.tick(1);
+        await browser.ask();
+        answered.push(browser.proof(browser.challenge as string));
+        expect((await browser.prove(answered[i])).status).to.equal(200);
+      }
+      for (const jwt of [old, ...answered]) expect((await browser.prove(jwt)).status).to.equal(403);
+      expect((await browser.prove()).status).to.equal(200);
+    });
+
+    it('isn’t kept from a challenge by other clients that ask, nor by wrong proofs: neither stores anything', async () => {
+      const store = new MemoryStore();
+      const { browser } = await start({ store });
+      await browser.bind();
+      await browser.ask();
+      const jwt = browser.proof(browser.challenge as string);
+      const thief = browser.stolen();
+      const writes = [spy(store, 'update'), spy(store, 'create')];
+      for (let i = 0; i < 20; i++) await thief.ask();
+      expect((await thief.prove()).status).to.equal(403);
+      expect(writes.map(({ callCount }) => callCount)).to.deep.equal([0, 0]);
+      expect((await browser.prove(jwt)).status).to.equal(200);
+    });
+
+    it('takes no bound cookie for a challenge, and no challenge for a bound cookie', async () => {
+      const clock = startClock();
+      const { browser } = await start();
+      await browser.bind();
+      const bound = browser.client.jar.get('wsession_bound') as string;
+      expect((await browser.prove(browser.proof(bound))).status).to.equal(403);
+      clock.tick(MINUTE);
+      await browser.ask();
+      const cookie = `wsession=${browser.client.jar.get('wsession')}; wsession_bound=${browser.challenge}`;
+      expect(await whoIs(browser, { cookie })).to.deep.equal(ANONYMOUS);
     });
 
     it('takes a challenge once of several at once', async () => {
@@ -411,7 +458,7 @@ describe('session(store, { deviceBound })', () => {
       const { browser } = await start();
       await browser.bind();
       const { cookie } = browser.client;
-      await browser.get('/regenerate');
+      for (let i = 0; i < 2; i++) await browser.get('/regenerate');
       const { id } = browser;
       const late = await browser.request('POST', '/device-bound/refresh', {
         headers: { cookie, 'sec-secure-session-id': id },
@@ -439,28 +486,47 @@ describe('session(store, { deviceBound })', () => {
       expect((await cookieless.ask()).json()).to.deep.equal({ session_identifier: id, continue: false });
     });
 
-    it('finds it as long as the session lives', async () => {
+    it('finds it as long as the session lives, also where its lifetime changed meanwhile', async () => {
       const clock = startClock();
-      const { site, browser } = await start();
+      const { site, browser } = await start({ store: new MemoryStore({ expire: 300 }) });
       await browser.bind();
       const { id, keys } = browser;
       const cookieless = Object.assign(new DeviceBrowser(site), { id, keys });
-      clock.tick(9 * MINUTE);
-      await browser.get('/change');
-      clock.tick(59 * MINUTE);
-      await cookieless.ask();
-      expect((await cookieless.prove()).status).to.equal(200);
-      const cookie = `wsession=${browser.client.jar.get('wsession')}; ${cookieless.client.cookie}`;
-      expect(await whoIs(browser, { cookie })).to.deep.equal(BOUND);
+      for (const [path, minutes] of [
+        ['/change', 4],
+        ['/change', 4],
+        ['/remember', 40_000],
+      ] as const) {
+        await browser.get(path);
+        clock.tick(minutes * MINUTE);
+        await cookieless.ask();
+        expect((await cookieless.prove()).status).to.equal(200);
+        const cookie = `wsession=${browser.client.jar.get('wsession')}; ${cookieless.client.cookie}`;
+        expect(await whoIs(browser, { cookie })).to.deep.equal(BOUND);
+        cookieless.client.jar.clear();
+      }
+    });
+
+    it('looks for it under one id, however often that changed', async () => {
+      const store = new MemoryStore();
+      const { site, browser } = await start({ store });
+      await browser.bind();
+      const { id, keys } = browser;
+      for (let i = 0; i < 5; i++) await browser.get('/regenerate');
+      const load = spy(store, 'load');
+      await Object.assign(new DeviceBrowser(site), { id, keys }).ask();
+      expect(load.callCount).to.equal(1);
     });
 
     it('responds with 503 while the store is down, and goes on afterwards', async () => {
       const store = new MemoryStore();
       const { browser } = await start({ store });
       await browser.bind();
+      await browser.ask();
       for (const method of ['load', 'update'] as const) {
         const failing = stub(store, method).throws(new Error('down'));
-        expect([(await browser.ask()).status, (await browser.prove()).status]).to.deep.equal([503, 503]);
+        expect((await browser.prove()).status).to.equal(503);
+        if (method === 'load') expect((await browser.ask()).status).to.equal(503);
         failing.restore();
       }
       await browser.ask();
@@ -639,6 +705,40 @@ describe('session(store, { deviceBound })', () => {
     clock.tick(50 * MINUTE);
     expect(await whoIs(browser)).to.deep.equal(UNBOUND);
     expect((await browser.get('/list')).json()).to.deep.equal([false]);
+  });
+
+  it('costs a session that isn’t bound nothing: neither a call to the store nor cryptography', async () => {
+    // With both clocks stopped, no token is old enough to be looked at again.
+    useFakeTimers({ now: LOGIN, toFake: ['Date', 'performance'] });
+    const countCalls = async (options: SiteOptions): Promise<Record<string, number>> => {
+      const store = new MemoryStore();
+      const { browser } = await start({ ...options, store });
+      await browser.get('/login');
+      const spies = {
+        ...Object.fromEntries(
+          (['load', 'create', 'update', 'destroy'] as const).map((name) => [name, spy(store, name)]),
+        ),
+        ...Object.fromEntries((['add', 'keys', 'remove'] as const).map((name) => [name, spy(store.index, name)])),
+        ...Object.fromEntries(CRYPTO.map((name) => [name, spy(crypto, name)])),
+      };
+      for (const path of ['/', '/who', '/change', '/change']) expect((await browser.get(path)).status).to.equal(200);
+      for (const one of Object.values(spies)) one.restore();
+      return Object.fromEntries(Object.entries(spies).map(([name, { callCount }]) => [name, callCount]));
+    };
+    const without = await countCalls({ deviceBound: false });
+    expect(without).to.include({ update: 2, createHmac: 0 });
+    expect(await countCalls({ deviceBound: true })).to.deep.equal(without);
+  });
+
+  it('works on an encrypted store', async () => {
+    const clock = startClock();
+    const { browser } = await start({ store: encrypted(new MemoryStore(), 'a secret of thirty-two characters') });
+    await browser.bind();
+    clock.tick(10 * MINUTE);
+    expect(await whoIs(browser)).to.deep.equal(ANONYMOUS);
+    await browser.ask();
+    expect((await browser.prove()).status).to.equal(200);
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
   });
 
   it('publishes what happens to the binding', async () => {

@@ -1,73 +1,82 @@
-import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { addressOf, newId, toSigner } from '../kernel/token.js';
+import type { Entries } from '../store/store.js';
 import type { DeviceKey } from './device-proof.js';
 
-/* What a session holds about the device it is bound to, each an entry of its own. */
+/* What a session holds about the device it is bound to: first the offer of its login, then the binding. */
 
-/** The binding itself. */
-export const BINDING_KEY: string = '\0device';
-/** The challenge that a login offers for a registration. */
 export const OFFER_KEY: string = '\0deviceOffer';
-/** The challenges for the next proofs. */
-export const CHALLENGES_KEY: string = '\0deviceChallenges';
+export const BINDING_KEY: string = '\0device';
 
-export interface Binding {
-  /** What the browser calls it; random, and no id. */
+/** Seconds for which the challenge of a login can be answered. */
+const OFFER_LIFETIME = 60;
+/** How many answered challenges a session remembers. Older ones count as answered, so the list stays short. */
+const MAX_ANSWERED = 8;
+
+/** A login's challenge, which is known by its hash alone, and when it expires. */
+export interface Offer {
   readonly id: string;
-  readonly key: DeviceKey;
-  /** Signs bound cookies, so that no process has to remember them. */
-  readonly secret: string;
-  readonly since: number;
-}
-
-/** A challenge, hashed as ids are, and when it expires. */
-export interface Challenge {
-  readonly hash: string;
   readonly until: number;
 }
 
-export function newBinding(key: DeviceKey): Binding {
-  return { id: newRandom(), key, secret: newRandom(), since: Date.now() };
+export interface Binding {
+  /** What the browser calls it: the hash of the login's challenge. It is random, and no session id. */
+  readonly id: string;
+  readonly key: DeviceKey;
+  /** Signs bound cookies and challenges, so that neither has to be stored. */
+  readonly secret: string;
+  readonly since: number;
+  /** The latest challenges that were answered, sorted. */
+  readonly answered: readonly string[];
 }
 
-/** A challenge for the browser, and what the session keeps of it. */
-export function newChallenge(seconds: number): { text: string; kept: Challenge } {
-  const text = newRandom();
-  return { text, kept: { hash: hashOf(text), until: Date.now() + seconds * 1000 } };
+/** A challenge for a login, and the entry that stands for it. */
+export function newOffer(name: string): { challenge: string; entry: string } {
+  const challenge = newId();
+  const offer: Offer = { id: hashOf(name, challenge), until: Date.now() + OFFER_LIFETIME * 1000 };
+  return { challenge, entry: JSON.stringify(offer) };
 }
 
-export function isAnswered({ hash, until }: Challenge, answer: string): boolean {
-  return Date.now() < until && hash === hashOf(answer);
+/** Of a login's challenge, the id of the binding that it leads to; of an id, its group in the store's index. */
+export function hashOf(name: string, text: string): string {
+  return addressOf(name, `device:${text}`);
 }
 
-/** An entry of these; `undefined` where there is none, or none that can be read. */
-export function readEntry<T>(text: string | undefined): T | undefined {
+/** One of these entries; `undefined` where there is none, or none that can be read. */
+export function readEntry<T extends Offer | Binding>(entries: Entries, key: string): T | undefined {
   try {
-    return text === undefined ? undefined : (JSON.parse(text) as T);
+    return JSON.parse(entries.get(key) ?? 'null') ?? undefined;
   } catch {
     return undefined;
   }
 }
 
-/** The value of a bound cookie: when it expires, signed. */
-export function signExpiry(until: number, { id, secret }: Binding): string {
-  const text = until.toString(36);
-  return `${text}.${createHmac('sha256', secret).update(`${id}.${text}`).digest('base64url')}`;
+/** The binding to a key, where the challenge of this id is on offer. */
+export function bind(entries: Entries, id: string, key: DeviceKey): Binding | undefined {
+  const offer = readEntry<Offer>(entries, OFFER_KEY);
+  if (offer?.id !== id || Date.now() >= offer.until) return undefined;
+  return { id, key, secret: newId(), since: Date.now(), answered: [] };
 }
 
-/** Whether it is the value of a bound cookie that hasn't expired. */
-export function isBoundCookie(value: string, binding: Binding): boolean {
-  const until = Number.parseInt(value, 36);
-  if (!(Date.now() < until)) return false;
-  const expected = Buffer.from(signExpiry(until, binding));
-  const actual = Buffer.from(value);
-  return actual.length === expected.length && timingSafeEqual(actual, expected);
+/** The binding once this challenge is answered; `undefined` where it can't be (any more). */
+export function answer(binding: Binding, challenge: string): Binding | undefined {
+  const { answered } = binding;
+  const mark = challenge.slice(0, challenge.lastIndexOf('.'));
+  const [oldest = ''] = answered;
+  const isOpen = !answered.includes(mark) && (answered.length < MAX_ANSWERED || mark > oldest);
+  if (!isOpen || !isIssued('challenge', challenge, binding)) return undefined;
+  return { ...binding, answered: [...answered, mark].sort().slice(-MAX_ANSWERED) };
 }
 
-function newRandom(): string {
-  return randomBytes(24).toString('base64url');
+/** A signed text that expires, and begins with the instant. */
+export function issue(kind: 'cookie' | 'challenge', seconds: number, { secret }: Binding): string {
+  const until = (Date.now() + seconds * 1000).toString(36);
+  const text = kind === 'cookie' ? until : `${until}.${newId().slice(0, 12)}`;
+  return `${text}.${toSigner('secret', [secret]).sign(`${kind}.${text}`)}`;
 }
 
-/** As the session keeps it. */
-export function hashOf(challenge: string): string {
-  return hash('sha256', challenge, 'base64url');
+/** Whether it was issued as this, and hasn't expired. */
+export function isIssued(kind: 'cookie' | 'challenge', value: string, { secret }: Binding): boolean {
+  const at = value.lastIndexOf('.');
+  const isLive = Date.now() < Number.parseInt(value, 36);
+  return isLive && toSigner('secret', [secret]).verify(`${kind}.${value.slice(0, at)}`, value.slice(at + 1));
 }

@@ -1,50 +1,32 @@
-import type { IncomingMessage } from 'node:http';
 import type * as Koa from 'koa';
-import { OptionError, type SessionError, UnavailableError, UnprovenError } from '../errors.js';
+import { type SessionError, UnavailableError, UnprovenError } from '../errors.js';
 import type { ExtendedRequest, Extension, LogInExtension } from '../kernel/extension.js';
 import type { RejectionReason, SessionEventName } from '../kernel/observer.js';
 import type { SessionOptions } from '../kernel/options.js';
 import type { SessionRequest } from '../kernel/request.js';
-import { type Found, Loaded, type TokenStore } from '../kernel/token-store.js';
-import { deletionOf, readCookies } from '../kernel/transport.js';
+import { Loaded, type TokenStore } from '../kernel/token-store.js';
+import { cookieTransport, type Transport } from '../kernel/transport.js';
 import { checkOption, checkOptionNames, isSeconds } from '../store/options.js';
-import type { Entries, Store } from '../store/store.js';
-import {
-  BINDING_KEY,
-  type Binding,
-  CHALLENGES_KEY,
-  type Challenge,
-  hashOf,
-  isAnswered,
-  isBoundCookie,
-  newBinding,
-  newChallenge,
-  OFFER_KEY,
-  readEntry,
-  signExpiry,
-} from './device-binding.js';
-import { addHandle, findByHandle, follow, load } from './device-index.js';
+import type { Changes, Entries, Store } from '../store/store.js';
+import * as device from './device-binding.js';
+import { findByDevice, load } from './device-index.js';
 import { openProof } from './device-proof.js';
 
-/** Seconds for which the challenge of a login can be answered. */
-const OFFER_LIFETIME = 60;
 /** Milliseconds after a registration in which requests count without a bound cookie: they were sent before it. */
 const GRACE = 30_000;
-/** How often a step is tried again because another request changed the same entries. */
+/** How often a step is tried again because another request changed the binding. */
 const MAX_TRIES = 8;
 
-/** From the entries of a session to new ones; `undefined`: they stay. */
-type Step = (entries: Entries) => Readonly<Record<string, string | undefined>> | undefined;
+/** From the entries of a session to its new binding; `undefined`: it stays as it is. */
+type Step = (entries: Entries) => device.Binding | undefined;
 
 /**
  * Binds sessions to devices by Device Bound Session Credentials (https://w3c.github.io/webappsec-dbsc/): the browser
  * registers a key after the login, and proves every few minutes that it holds the key; for each proof it gets a cookie.
  */
 export class DeviceBound implements Extension {
-  readonly #cookie: string;
-  readonly #attributes: string;
-  readonly #registration: string;
-  readonly #refresh: string;
+  readonly #cookie: Transport;
+  readonly #path: string;
   readonly #lifetime: number;
 
   /** @throws OptionError */
@@ -56,36 +38,33 @@ export class DeviceBound implements Extension {
     checkCombination(store, options);
     checkOption('deviceBound.path', path, (value) => isBelow(value, base), `a path below the cookie's, ${base}`);
     checkOption('deviceBound.lifetime', lifetime, (value) => isSeconds(value) && lifetime >= 300, 'seconds from 300');
-    this.#cookie = `${name}_bound`;
-    this.#attributes = `Path=${base}; Secure; HttpOnly; SameSite=${sameSite[0]?.toUpperCase()}${sameSite.slice(1)}`;
-    this.#registration = `${path}/register`;
-    this.#refresh = `${path}/refresh`;
+    const always = { domain: undefined, secure: true, httpOnly: true, partitioned: false, priority: undefined };
+    this.#cookie = cookieTransport(`${name}_bound`, { ...always, path: base, sameSite });
+    this.#path = path;
     this.#lifetime = lifetime;
   }
 
   /** Offers a registration: only here, since otherwise a thief could bind a key of their own. */
   beginLogIn(request: ExtendedRequest): LogInExtension | undefined {
     if (!isTrustworthy(request)) return undefined;
-    const { text, kept } = newChallenge(OFFER_LIFETIME);
-    const offer = `(ES256 RS256);path="${this.#registration}";challenge="${text}"`;
+    const { challenge, entry } = device.newOffer(request.tokens.options.name);
+    const offer = `(ES256 RS256);path="${this.#path}/register";challenge="${challenge}"`;
     return {
-      entries: new Map([[OFFER_KEY, JSON.stringify(kept)]]),
+      entries: new Map([[device.OFFER_KEY, entry]]),
       onStored: () => request.addHeader('Secure-Session-Registration', offer),
     };
   }
 
   admit({ key, entries }: Loaded, request: ExtendedRequest): RejectionReason | SessionError | undefined {
-    const text = entries.get(BINDING_KEY);
-    if (text === undefined) return undefined;
-    const binding = readEntry<Binding>(text);
+    if (!entries.has(device.BINDING_KEY)) return undefined;
+    const binding = device.readEntry<device.Binding>(entries, device.BINDING_KEY);
     if (typeof binding?.secret !== 'string') return 'corrupt';
-    const { cookie, 'secure-session-skipped': skipped } = request.req.headers;
-    const sent = cookie === undefined ? [] : readCookies(cookie, this.#cookie);
-    if (sent.some((value) => isBoundCookie(value, binding))) return undefined;
-    if (skipped !== undefined && isAbout(String(skipped), binding)) return new UnprovenError();
+    const sent = this.#cookie.read(request.req) ?? [];
+    if (sent.some((value) => device.isIssued('cookie', value, binding))) return undefined;
+    if (isSkipped(request.req.headers['secure-session-skipped'], binding)) return new UnprovenError();
     if (Date.now() - binding.since < GRACE) return undefined;
     // The browser renews the cookie only where it is missing.
-    if (sent.length > 0) request.addHeader('Set-Cookie', deletionOf(this.#cookie, `; ${this.#attributes}`));
+    if (sent.length > 0) request.addHeader('Set-Cookie', this.#cookie.clear());
     publish('unbound', request.tokens, key);
     return 'unbound';
   }
@@ -94,61 +73,59 @@ export class DeviceBound implements Extension {
   respond(request: SessionRequest, ctx: Koa.Context): Promise<boolean> | undefined {
     if (ctx.method !== 'POST') return undefined;
     const path = ctx.originalUrl.split('?', 1)[0];
-    if (path === this.#registration) return this.#register(request, ctx);
-    if (path === this.#refresh) return this.#prove(request, ctx);
+    if (path === `${this.#path}/register`) return this.#register(request, ctx);
+    if (path === `${this.#path}/refresh`) return this.#prove(request, ctx);
     return undefined;
   }
 
   async #register(request: SessionRequest, ctx: Koa.Context): Promise<boolean> {
-    const proof = openProof(responseOf(ctx.req));
+    const proof = openProof(unquote(ctx.get('Secure-Session-Response')));
     if (!proof) return respondWith(ctx, 403);
-    const { tokens } = request;
-    const binding = newBinding(proof.key);
-    const bound = await change(tokens, await sessionOf(request, hashOf(proof.challenge)), (entries) => {
-      const offer = readEntry<Challenge>(entries.get(OFFER_KEY));
-      if (!offer || !isAnswered(offer, proof.challenge)) return undefined;
-      return { [OFFER_KEY]: undefined, [BINDING_KEY]: JSON.stringify(binding) };
-    });
-    if (!bound) return respondWith(ctx, 403);
-    await addHandle(tokens, binding, bound);
-    publish('bound', tokens, bound.key);
-    return this.#instruct(ctx, binding);
+    const id = device.hashOf(request.tokens.options.name, proof.challenge);
+    const isBound = await this.#accept(request, ctx, id, (entries) => device.bind(entries, id, proof.key));
+    return isBound || respondWith(ctx, 403);
   }
 
   /** A refresh: asks for a proof, or takes one. An invalid one ends nothing, since anybody with the cookie can send it. */
   async #prove(request: SessionRequest, ctx: Koa.Context): Promise<boolean> {
-    const id = ctx.get('Sec-Secure-Session-Id').replace(/^"(.*)"$/, '$1');
-    const { text, kept } = newChallenge(2 * this.#lifetime);
-    let binding: Binding | undefined;
-    let isProven = false;
-    const changed = await change(request.tokens, await sessionOf(request, id), (entries) => {
-      binding = readEntry<Binding>(entries.get(BINDING_KEY));
-      if (binding?.id !== id) return undefined;
-      const proof = openProof(responseOf(ctx.req), binding.key);
-      const open = readEntry<Challenge[]>(entries.get(CHALLENGES_KEY)) ?? [];
-      const answered = proof && open.find((challenge) => isAnswered(challenge, proof.challenge));
-      isProven = answered !== undefined;
-      // The one before stays, for a browser that refreshes twice at once.
-      const previous = open.filter((challenge) => challenge !== answered).slice(0, 1);
-      return { [CHALLENGES_KEY]: JSON.stringify([kept, ...previous]) };
+    const id = unquote(ctx.get('Sec-Secure-Session-Id'));
+    const jwt = unquote(ctx.get('Secure-Session-Response'));
+    let binding: device.Binding | undefined;
+    const isProven = await this.#accept(request, ctx, id, (entries) => {
+      binding = device.readEntry<device.Binding>(entries, device.BINDING_KEY);
+      const proof = binding?.id === id ? openProof(jwt, binding.key) : undefined;
+      return binding && proof && device.answer(binding, proof.challenge);
     });
-    if (!changed || !binding) return respondWith(ctx, 200, { session_identifier: id.slice(0, 256), continue: false });
-    ctx.set('Secure-Session-Challenge', `"${text}";id="${binding.id}"`);
-    if (!isProven) return respondWith(ctx, 403);
-    await addHandle(request.tokens, binding, changed);
-    publish('refreshed', request.tokens, changed.key);
-    return this.#instruct(ctx, binding);
+    if (binding?.id !== id) return respondWith(ctx, 200, { session_identifier: id, continue: false });
+    ctx.set('Secure-Session-Challenge', `"${device.issue('challenge', 2 * this.#lifetime, binding)}";id="${id}"`);
+    return isProven || respondWith(ctx, 403);
   }
 
-  /** Responds with the session instructions, and the bound cookie. */
-  #instruct(ctx: Koa.Context, binding: Binding): boolean {
-    const value = signExpiry(Date.now() + this.#lifetime * 1000, binding);
-    ctx.append('Set-Cookie', `${this.#cookie}=${value}; Max-Age=${this.#lifetime}; ${this.#attributes}`);
+  /** Stores what a proof leads to, by compare and set, and responds with a new bound cookie. `false`: it leads nowhere. */
+  async #accept(request: SessionRequest, ctx: Koa.Context, id: string, step: Step): Promise<boolean> {
+    const { tokens } = request;
+    let loaded = await sessionOf(request, id);
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      const binding = step(loaded?.entries ?? new Map());
+      if (!loaded || !binding) return false;
+      const stored = await tokens.update(loaded, changesTo(binding, loaded));
+      if (stored instanceof Loaded) {
+        publish(loaded.entries.has(device.BINDING_KEY) ? 'refreshed' : 'bound', tokens, loaded.key);
+        return this.#instruct(ctx, binding);
+      }
+      loaded = await load(tokens, loaded.key);
+    }
+    throw new UnavailableError('The session changed too often to be bound');
+  }
+
+  #instruct(ctx: Koa.Context, binding: device.Binding): true {
+    const [pair = '', ...attributes] = this.#cookie.write('', undefined).split('; ');
+    ctx.append('Set-Cookie', this.#cookie.write(device.issue('cookie', this.#lifetime, binding), this.#lifetime));
     return respondWith(ctx, 200, {
       session_identifier: binding.id,
-      refresh_url: this.#refresh,
+      refresh_url: `${this.#path}/refresh`,
       scope: { origin: `${ctx.protocol}://${ctx.host}`, include_site: false },
-      credentials: [{ type: 'cookie', name: this.#cookie, attributes: this.#attributes }],
+      credentials: [{ type: 'cookie', name: pair.slice(0, -1), attributes: attributes.join('; ') }],
       // Otherwise Chromium follows a link from another site without a renewal, and the visitor seems to be logged out.
       allowed_refresh_initiators: ['*'],
     });
@@ -160,30 +137,23 @@ function publish(event: SessionEventName, tokens: TokenStore, key: string): void
   observer.publish(event, () => ({ name, session: tokens.refOf(key) }));
 }
 
-/** Changes a session by compare and set; its expiry stays. Returns `undefined` where nothing is changed. */
-async function change(tokens: TokenStore, found: Found, step: Step): Promise<Loaded | undefined> {
-  let loaded = await follow(tokens, found);
-  for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const { entries } = loaded ?? {};
-    const changes = entries && step(entries);
-    if (!loaded || !entries || !changes) return undefined;
-    const keys = Object.keys(changes);
-    const answer = await tokens.update(loaded, {
-      set: new Map(keys.flatMap((key) => (changes[key] === undefined ? [] : [[key, changes[key]]]))),
-      delete: keys.filter((key) => changes[key] === undefined),
-      updatedAt: Date.now(),
-      expiresAt: undefined,
-      expect: new Map(keys.map((key) => [key, entries.get(key)])),
-    });
-    if (answer instanceof Loaded) return answer;
-    loaded = await follow(tokens, await load(tokens, loaded.key));
-  }
-  throw new UnavailableError('The session changed too often to be bound');
+/** The session of the request's cookie; where the browser sent none at all, that of the id. */
+async function sessionOf({ found, hasToken, tokens }: SessionRequest, id: string): Promise<Loaded | undefined> {
+  if (found instanceof Loaded) return found;
+  if (!hasToken) return findByDevice(tokens, id);
+  return found && load(tokens, found.by);
 }
 
-/** The session of the request's cookie; where the browser sent none at all, that of the handle. */
-async function sessionOf(request: SessionRequest, handle: string): Promise<Found> {
-  return request.hasToken ? request.found : findByHandle(request.tokens, handle);
+/** Stores the binding if it is still what it was. The session's expiry stays: a proof is no use of it. */
+function changesTo(binding: device.Binding, known: Loaded): Changes {
+  return {
+    set: new Map([[device.BINDING_KEY, JSON.stringify(binding)]]),
+    delete: [device.OFFER_KEY],
+    updatedAt: Date.now(),
+    expiresAt: undefined,
+    expect: new Map([device.BINDING_KEY, device.OFFER_KEY].map((key) => [key, known.entries.get(key)])),
+    known,
+  };
 }
 
 function respondWith(ctx: Koa.Context, status: number, body?: object): true {
@@ -193,14 +163,15 @@ function respondWith(ctx: Koa.Context, status: number, body?: object): true {
   return true;
 }
 
-function responseOf({ headers }: IncomingMessage): string | undefined {
-  const value = headers['secure-session-response'];
-  return value === undefined ? undefined : String(value).replace(/^"(.*)"$/, '$1');
+/** A string of a structured header (RFC 9651). */
+function unquote(text: string): string {
+  return text.replace(/^"(.*)"$/, '$1');
 }
 
 /** Whether the browser says of this binding that it couldn't renew the cookie. */
-function isAbout(skipped: string, { id }: Binding): boolean {
-  return !skipped.includes('session_identifier') || skipped.includes(id);
+function isSkipped(header: string | string[] | undefined, { id }: device.Binding): boolean {
+  const skipped = String(header ?? '');
+  return skipped !== '' && (!skipped.includes('session_identifier') || skipped.includes(id));
 }
 
 /** Where browsers take part: over https, and on localhost. */
@@ -214,14 +185,13 @@ function isBelow(path: unknown, base: string): boolean {
 }
 
 function checkCombination({ capabilities, domain, index }: Store, options: SessionOptions): void {
-  const { partitioned = false, transport = 'cookie' } = options;
-  const refused = [
-    [capabilities.seals || !capabilities.merges, 'a store that seals: the key has to stay on the server'],
-    [!index, 'a store without an index: sessions have to be found without their cookie'],
-    [partitioned, 'partitioned: true: browsers bind no partitioned cookies'],
-    [domain !== undefined, 'a domain: the other hosts would get the cookie without the proof'],
-    [[transport].flat().some((one) => one !== 'cookie'), 'a transport besides the cookie: browsers bind only cookies'],
-  ] as const;
-  for (const [isSo, why] of refused)
-    if (isSo) throw new OptionError('deviceBound', options.deviceBound, `none with ${why}`);
+  const { deviceBound, partitioned = false, transport = 'cookie' } = options;
+  const isCookie = [transport].flat().every((one) => one === 'cookie');
+  const check = (isFine: boolean, otherwise: string): void =>
+    checkOption('deviceBound', deviceBound, () => isFine, `none with ${otherwise}`);
+  check(!capabilities.seals && capabilities.merges, 'a store that seals: the key has to stay on the server');
+  check(index !== undefined, 'a store without an index: sessions have to be found without their cookie');
+  check(!partitioned, 'partitioned: true: browsers bind no partitioned cookies');
+  check(domain === undefined, 'a domain: the other hosts would get the cookie without the proof');
+  check(isCookie, 'a transport besides the cookie: browsers bind only cookies');
 }

@@ -37,11 +37,13 @@ export function standingOf(
   name: string,
   { entries, createdAt }: Pick<SessionRecord, 'entries' | 'createdAt'>,
 ): { readonly groups: readonly string[]; readonly since: number } {
-  return { groups: groupsOf(name, entries), since: Number(entries.get(AUTHENTICATED_KEY) ?? createdAt) };
+  return { groups: groupsOfOwner(name, entries), since: Number(entries.get(AUTHENTICATED_KEY) ?? createdAt) };
 }
 
-/** All groups of a session with these entries. */
-function groupsOf(name: string, entries: Entries): string[] {
+/** The groups of a session with these entries. */
+type GroupsOf = (name: string, entries: Entries) => string[];
+
+function groupsOfOwner(name: string, entries: Entries): string[] {
   const groups: string[] = [];
   for (const key of [OWNER_KEY, SID_KEY]) {
     const text = entries.get(key);
@@ -54,21 +56,23 @@ function groupsOf(name: string, entries: Entries): string[] {
  * A store that keeps its index in step with its records: a session is in its groups before it is in the
  * store, and leaves them after it has ended. So the index may name ended sessions, but never misses a live one.
  */
-export function indexed(store: Store): Store {
+export function indexed(store: Store, groupsOf: GroupsOf = groupsOfOwner): Store {
   const { index } = store;
-  return index ? new IndexedStore(store, index) : store;
+  return index ? new IndexedStore(store, index, groupsOf) : store;
 }
 
 class IndexedStore extends StoreDecorator {
   override readonly index: SessionIndex;
+  readonly #groupsOf: GroupsOf;
 
-  constructor(store: Store, index: SessionIndex) {
+  constructor(store: Store, index: SessionIndex, groupsOf: GroupsOf) {
     super(store);
     this.index = index;
+    this.#groupsOf = groupsOf;
   }
 
   override create(key: string, record: SessionRecord, call: Call): Awaitable<Created> {
-    const groups = groupsOf(call.name, record.entries);
+    const groups = this.#groupsOf(call.name, record.entries);
     if (groups.length === 0) return this.store.create(key, record, call);
     const until = listedUntil(record.updatedAt, record.expiresAt);
     return this.#add(groups, key, until, call).then(() => this.store.create(key, record, call));
@@ -76,7 +80,7 @@ class IndexedStore extends StoreDecorator {
 
   override update(key: string, changes: Changes, call: Call): Awaitable<Updated> {
     const { known, expiresAt, updatedAt } = changes;
-    const groups = known && expiresAt !== undefined ? groupsOf(call.name, known.entries) : [];
+    const groups = known && expiresAt !== undefined ? this.#groupsOf(call.name, known.entries) : [];
     if (!known || expiresAt === undefined || groups.length === 0) return this.store.update(key, changes, call);
     const until = listedUntil(updatedAt, expiresAt);
     if (until === listedUntil(known.updatedAt, known.expiresAt)) return this.store.update(key, changes, call);
@@ -85,7 +89,7 @@ class IndexedStore extends StoreDecorator {
 
   override async destroy(key: string, call: DestroyCall): Promise<Destroyed> {
     const answer = await this.store.destroy(key, call);
-    if (answer.outcome === 'destroyed') await this.#remove(groupsOf(call.name, answer.record.entries), key, call);
+    if (answer.outcome === 'destroyed') await this.#remove(this.#groupsOf(call.name, answer.record.entries), key, call);
     return answer;
   }
 
