@@ -80,10 +80,10 @@ class IndexedStore extends StoreDecorator {
 
   override update(key: string, changes: Changes, call: Call): Awaitable<Updated> {
     const { known, expiresAt, updatedAt } = changes;
-    const groups = known && expiresAt !== undefined ? this.#groupsOf(call.name, known.entries) : [];
-    if (!known || expiresAt === undefined || groups.length === 0) return this.store.update(key, changes, call);
-    const until = listedUntil(updatedAt, expiresAt);
-    if (until === listedUntil(known.updatedAt, known.expiresAt)) return this.store.update(key, changes, call);
+    const until = expiresAt === undefined ? undefined : listedUntil(updatedAt, expiresAt);
+    const isListed = !known || until === undefined || until === listedUntil(known.updatedAt, known.expiresAt);
+    const groups = isListed ? [] : this.#groupsOf(call.name, known.entries);
+    if (until === undefined || groups.length === 0) return this.store.update(key, changes, call);
     return this.#add(groups, key, until, call).then(() => this.store.update(key, changes, call));
   }
 
