@@ -1,9 +1,9 @@
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
-import { isUint8Array } from 'node:util/types';
-import { OptionError } from './errors.js';
-import { StoreDecorator } from './store/decorator.js';
+import { createHmac } from 'node:crypto';
+import { decrypt, encrypt } from './store/cipher.js';
+import { assertInTime, StoreDecorator } from './store/decorator.js';
 import { checkOption } from './store/options.js';
 import { isRecord } from './store/record.js';
+import { checkSecrets, type Secret } from './store/secrets.js';
 import type {
   Absent,
   Call,
@@ -17,6 +17,8 @@ import type {
   Store,
   Updated,
 } from './store/store.js';
+
+export type { Secret } from './store/secrets.js';
 
 /**
  * A store whose values are encrypted and authenticated before they reach `store` (AES-256-GCM), so that read access to
@@ -41,25 +43,7 @@ import type {
 export function encrypted(store: Store, secrets: Secret | readonly Secret[]): Store {
   const isOnServer = (value: unknown): boolean => (value as Partial<Store> | null)?.capabilities?.seals === false;
   checkOption('store of encrypted()', store, isOnServer, 'a store that keeps sessions on the server; others encrypt');
-  const list: unknown[] = Array.isArray(secrets) ? secrets : [secrets];
-  checkOption('secrets of encrypted()', list, () => list.length > 0, 'at least one secret');
-  return new EncryptedStore(store, list.map(toBytes).map(extract));
-}
-
-/** What values are encrypted with: 32 bytes or more. A string stands for its UTF-8 bytes. */
-export type Secret = string | Uint8Array;
-
-const MIN_LENGTH = 32;
-
-function toBytes(secret: unknown): Uint8Array {
-  const bytes = typeof secret === 'string' ? Buffer.from(secret, 'utf8') : secret;
-  if (isUint8Array(bytes) && bytes.length >= MIN_LENGTH) return bytes;
-  const shown = secret && Object(secret); // an OptionError describes objects by their class only
-  throw new OptionError(
-    'secret of encrypted()',
-    shown,
-    `a string or a Uint8Array of at least ${MIN_LENGTH} bytes, such as one of \`openssl rand -base64 32\``,
-  );
+  return new EncryptedStore(store, checkSecrets('encrypted()', secrets, 32).map(extract));
 }
 
 class EncryptedStore extends StoreDecorator {
@@ -77,13 +61,13 @@ class EncryptedStore extends StoreDecorator {
   override async load(key: string, call: Call): Promise<SessionRecord | Absent> {
     const found = await this.store.load(key, call);
     if (!isRecord(found)) return found;
-    const record = this.#open(key, found, call);
+    const record = this.#decrypt(key, found, call);
     return record.entries.size === found.entries.size ? record : 'seal';
   }
 
   override async create(key: string, record: SessionRecord, call: Call): Promise<Created> {
     assertInTime(call);
-    return this.store.create(key, { ...record, entries: this.#seal(key, record.entries, call) }, call);
+    return this.store.create(key, { ...record, entries: this.#cipher(key, call).encryptAll(record.entries) }, call);
   }
 
   /**
@@ -91,14 +75,14 @@ class EncryptedStore extends StoreDecorator {
    * looked into: if the value is the expected one after all, the call is repeated with its text.
    */
   override async update(key: string, { known, expect, ...changes }: Changes, call: Call): Promise<Updated> {
-    const set = this.#seal(key, changes.set, call);
+    const cipher = this.#cipher(key, call);
+    const set = cipher.encryptAll(changes.set);
     let texts: Changes['expect'] = expect && this.#guess(expect, known?.entries);
     for (;;) {
       assertInTime(call);
       const answer = await this.store.update(key, { ...changes, set, ...(texts && { expect: texts }) }, call);
       if (answer.outcome !== 'conflict' || !expect) return answer;
-      const box = new Box(this.#secrets, call.name, key);
-      const actual = mapValues(answer.actual, (text, entry) => box.open(entry, text));
+      const actual = new Map(Array.from(answer.actual, ([entry, text]) => [entry, cipher.decrypt(entry, text)]));
       for (const [entry, value] of expect) if (actual.get(entry) !== value) return { outcome: 'conflict', actual };
       texts = answer.actual;
     }
@@ -107,20 +91,19 @@ class EncryptedStore extends StoreDecorator {
   override async destroy(key: string, call: DestroyCall): Promise<Destroyed> {
     assertInTime(call);
     const answer = await this.store.destroy(key, call);
-    return 'record' in answer ? { ...answer, record: this.#open(key, answer.record, call) } : answer;
+    return 'record' in answer ? { ...answer, record: this.#decrypt(key, answer.record, call) } : answer;
   }
 
-  #seal(key: string, entries: Entries, { name }: Call): Entries {
-    const box = new Box(this.#secrets, name, key);
-    return new Map(Array.from(entries, ([entry, value]) => [entry, box.seal(entry, value)]));
+  #cipher(address: string, { name }: Call): SessionCipher {
+    return new SessionCipher(this.#secrets, name, address);
   }
 
   /** The record with those entries that can be decrypted. */
-  #open(key: string, record: SessionRecord, { name }: Call): SessionRecord {
-    const box = new Box(this.#secrets, name, key);
+  #decrypt(key: string, record: SessionRecord, call: Call): SessionRecord {
+    const cipher = this.#cipher(key, call);
     const entries = new Map<string, string>();
     for (const [entry, text] of record.entries) {
-      const value = box.open(entry, text);
+      const value = cipher.decrypt(entry, text);
       if (value !== undefined) entries.set(entry, value);
     }
     this.#texts.set(entries, record.entries);
@@ -128,121 +111,78 @@ class EncryptedStore extends StoreDecorator {
   }
 
   /** The texts that these values had when they were loaded; of a value that wasn't, one that nothing has. */
-  #guess(expect: NonNullable<Changes['expect']>, known: Entries | undefined): Map<string, string | undefined> {
+  #guess(expect: NonNullable<Changes['expect']>, known: Entries | undefined): Changes['expect'] {
     const texts = known && this.#texts.get(known);
-    return mapValues(expect, (value, entry) => (known?.get(entry) === value ? texts?.get(entry) : undefined) ?? '');
+    const guess = (entry: string, value: string): string => (known?.get(entry) === value && texts?.get(entry)) || '';
+    return new Map(Array.from(expect, ([entry, value]) => [entry, value === undefined ? value : guess(entry, value)]));
   }
 }
 
-/** The store may keep everything in memory, and not look at the deadline. */
-function assertInTime({ deadline }: Call): void {
-  if (performance.now() > deadline) throw new Error('the call was abandoned: the request timed out');
-}
-
-/** The same with other values; where there is none, there is none. */
-function mapValues(
-  values: ReadonlyMap<string, string | undefined>,
-  toValue: (value: string, key: string) => string | undefined,
-): Map<string, string | undefined> {
-  return new Map(Array.from(values, ([key, value]) => [key, value === undefined ? undefined : toValue(value, key)]));
-}
-
-/*
- * An encrypted value is the base64url of
- *
- *     version (1 byte) | nonce (12, random) | ciphertext | tag (16)
- *
- * The tag also covers the version, the session's address and the entry's key, so that no value passes for another. Each
- * session has a key of its own (HKDF, RFC 5869), so that the 2^32 random nonces that GCM allows for one are never reached
- * (NIST SP 800-38D, 8.3).
- */
 const VERSION = 1;
-const NONCE = 12;
-const LABEL = `koa-wsession encrypted ${VERSION}`;
-/** Without the length, Node accepts a tag of 4 bytes. */
-const TAG = { authTagLength: 16 } as const;
+const HEAD = Buffer.of(VERSION);
 
-/** HKDF-Extract (RFC 5869, 2.2), once for each secret: `hkdfSync` repeats it for each session, at five times the cost. */
-function extract(secret: Uint8Array): Buffer {
-  return createHmac('sha256', Buffer.alloc(32)).update(secret).digest();
-}
-
-/** HKDF-Expand (2.3), for 32 bytes. */
-function expand(extracted: Buffer, info: string): Buffer {
-  return createHmac('sha256', extracted).update(info).update(Buffer.of(1)).digest();
-}
-
-/** Encrypts and decrypts the values of one session. */
-class Box {
-  readonly #secrets: readonly Buffer[];
-  readonly #keys: Buffer[] = [];
-  readonly #info: string;
+/**
+ * Encrypts and decrypts the values of one session. Each session has a key of its own (HKDF, RFC 5869), so that no key is
+ * used too often. The tag of a value also covers the version, the session's address and the entry's key, so that no value
+ * passes for another.
+ */
+class SessionCipher {
+  readonly #keys: readonly Buffer[];
   readonly #address: string;
 
   constructor(secrets: readonly Buffer[], name: string, address: string) {
-    this.#secrets = secrets;
-    this.#info = `${LABEL}\0${name}\0${address}`;
+    const info = `koa-wsession encrypted ${VERSION}\0${name}\0${address}`;
+    this.#keys = secrets.map((secret) => hmac(secret, `${info}\u0001`)); // HKDF-Expand (2.3), for 32 bytes
     this.#address = address;
   }
 
-  seal(entry: string, value: string): string {
-    const nonce = randomBytes(NONCE);
-    const cipher = createCipheriv('aes-256-gcm', this.#key(0), nonce, TAG).setAAD(this.#associated(entry));
-    const parts = [Buffer.of(VERSION), nonce, cipher.update(value, 'utf8'), cipher.final(), cipher.getAuthTag()];
-    return Buffer.concat(parts).toString('base64url');
+  encryptAll(entries: Entries): Entries {
+    const toText = (entry: string, value: string): string =>
+      encrypt(this.#keys[0] as Buffer, HEAD, value, this.#associated(entry));
+    return new Map(Array.from(entries, ([entry, value]) => [entry, toText(entry, value)]));
   }
 
   /** `undefined` for what isn't encrypted with any of the secrets, for this session and this entry. */
-  open(entry: string, text: string): string | undefined {
-    const bytes = Buffer.from(text, 'base64url');
-    if (bytes[0] !== VERSION || bytes.length < 1 + NONCE + TAG.authTagLength) return undefined;
-    for (let at = 0; at < this.#secrets.length; at++) {
-      const value = this.#openWith(this.#key(at), entry, bytes);
+  decrypt(entry: string, text: string | undefined): string | undefined {
+    const bytes = Buffer.from(text ?? '', 'base64url');
+    if (bytes[0] !== VERSION) return undefined;
+    for (const key of this.#keys) {
+      const value = decrypt(key, bytes, HEAD.length, this.#associated(entry));
       if (value !== undefined) return value;
     }
     return undefined;
   }
 
-  #openWith(key: Buffer, entry: string, bytes: Buffer): string | undefined {
-    const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(1, 1 + NONCE), TAG);
-    decipher.setAAD(this.#associated(entry)).setAuthTag(bytes.subarray(-TAG.authTagLength));
-    const plain = decipher.update(bytes.subarray(1 + NONCE, -TAG.authTagLength));
-    try {
-      decipher.final(); // throws unless the tag is right: before that, `plain` must not be used
-    } catch {
-      return undefined;
-    }
-    return plain.toString('utf8');
+  #associated(entry: string): string {
+    return `${VERSION}\0${this.#address}\0${entry}`;
   }
+}
 
-  #key(at: number): Buffer {
-    this.#keys[at] ??= expand(this.#secrets[at] as Buffer, this.#info);
-    return this.#keys[at];
-  }
+/** HKDF-Extract (2.2), once for each secret: `hkdfSync` repeats it for each session, at five times the cost. */
+function extract(secret: Uint8Array): Buffer {
+  return hmac(Buffer.alloc(32), secret);
+}
 
-  #associated(entry: string): Buffer {
-    return Buffer.from(`${VERSION}\0${this.#address}\0${entry}`, 'utf8');
-  }
+function hmac(key: Buffer, data: string | Uint8Array): Buffer {
+  return createHmac('sha256', key).update(data).digest();
 }
 
 /** An index under keyed hashes: a group can't be found by an owner's name alone. While secrets are rotated, it has several. */
 function keyedIndex(index: SessionIndex, secrets: readonly Buffer[]): SessionIndex {
   const groupsOf = (group: string): string[] =>
-    secrets.map((secret) =>
-      createHmac('sha256', secret).update(`koa-wsession group ${VERSION}\0${group}`).digest('base64url'),
-    );
+    secrets.map((secret) => hmac(secret, `koa-wsession group ${VERSION}\0${group}`).toString('base64url'));
   const keysOf = async (groups: readonly string[], call: Call): Promise<Set<string>> => {
     const keys = await Promise.all(groups.map((group) => index.keys(group, call)));
     return new Set(keys.flat());
   };
   return {
-    async add(group, key, until, { limit, ...call }) {
+    async add(group, key, until, call) {
       assertInTime(call);
-      const [newest, ...older] = groupsOf(group) as [string, ...string[]];
-      if (limit === undefined) return index.add(newest, key, until, call);
-      if (older.length === 0) return index.add(newest, key, until, { ...call, limit });
+      const { limit, ...unlimited } = call;
+      const [newest = '', ...older] = groupsOf(group);
+      if (limit === undefined || older.length === 0) return index.add(newest, key, until, call);
       const former = await keysOf(older, call);
-      if (former.has(key)) return index.add(newest, key, until, call);
+      if (former.has(key)) return index.add(newest, key, until, unlimited);
       for (const one of await index.keys(newest, call)) former.delete(one);
       return index.add(newest, key, until, { ...call, limit: Math.max(limit - former.size, 0) });
     },

@@ -58,3 +58,8 @@ export abstract class StoreDecorator implements Store {
     return this.store.close?.();
   }
 }
+
+/** For a step that follows another one, or a wait: the store below may do it at once, and not look at the deadline. */
+export function assertInTime({ deadline }: Call): void {
+  if (performance.now() > deadline) throw new Error('the call was abandoned: the request timed out');
+}
