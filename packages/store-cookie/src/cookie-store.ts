@@ -15,16 +15,16 @@ import {
   OptionError,
   openRecord,
   packRecord,
-  type Replacement,
+  type Secret,
   type SessionRecord,
   type Store,
   type StoreOptions,
   type Updated,
 } from 'koa-wsession/store';
-import { RevocationList } from './revocation-list.js';
+import { RevocationList, type Revocations } from './revocation-list.js';
 import { MAX_TOKEN_LENGTH, Sealer } from './seal.js';
-import { deriveMasterKeys, type Secret } from './secrets.js';
-import { SharedRevocations, type Standing } from './shared-revocations.js';
+import { deriveMasterKeys } from './secrets.js';
+import { SharedRevocations } from './shared-revocations.js';
 import { TokenCache, type Unsealed } from './token-cache.js';
 
 /** What `CookieStore` takes. */
@@ -63,10 +63,7 @@ export class CookieStore implements Store {
   readonly revokeUntil?: NonNullable<Store['revokeUntil']>;
   readonly #sealer: Sealer;
   readonly #cache: TokenCache = new TokenCache();
-  readonly #revocations: RevocationList = new RevocationList();
-  readonly #shared: SharedRevocations | undefined;
-  /** Milliseconds after its last change at which a token ends in any case. */
-  readonly #longest: number;
+  readonly #revocations: Revocations;
   /** The latest expiry of all tokens that this store sealed or opened. */
   #latest = 0;
 
@@ -89,38 +86,27 @@ export class CookieStore implements Store {
     const { revocations, longestLifetime = MAX_LIFETIME } = options;
     checkOption('longestLifetime', longestLifetime, isLifetime, 'seconds over 0, up to 400 days (34,560,000)');
     checkOption('revocations', revocations, isServerStore, 'a store on the server, such as new RedisStore(redis)');
-    this.#longest = revocations ? longestLifetime * 1000 : Number.POSITIVE_INFINITY;
-    this.#shared = revocations && new SharedRevocations(revocations, this.#longest);
-    this.capabilities = { seals: true, merges: false, revokes: revocations !== undefined };
-    if (this.#shared) this.revokeUntil = this.#shared.endUntil.bind(this.#shared);
+    const shared = revocations && new SharedRevocations(revocations, longestLifetime * 1000);
+    this.#revocations = shared ?? new RevocationList();
+    this.capabilities = { seals: true, merges: false, revokes: shared !== undefined };
+    if (shared) this.revokeUntil = shared.endUntil.bind(shared);
     this.#sealer = new Sealer(deriveMasterKeys(secrets));
   }
 
   load(token: string, call: Call): Awaitable<SessionRecord | Absent> {
-    const found = this.#open(token, call);
-    if (!isUnsealed(found)) return found;
-    const { address, record } = found;
-    return this.#shared
-      ? this.#shared
-          .standingOf(address, record, call)
-          .then((standing) => (standing === 'alive' ? record : toAnswer(standing)))
-      : record;
+    return after(this.#open(token, call), (found) => (isUnsealed(found) ? found.record : found));
   }
 
+  /** An address that was ended needs no check: tokens for it are refused. */
   create(address: string, record: SessionRecord, call: Call): Created {
-    if (this.#revocations.has(address)) return { outcome: 'exists' };
-    const own = { ...record, entries: new Map(record.entries) };
-    return { outcome: 'created', token: this.#seal(address, own, call) };
+    return { outcome: 'created', token: this.#seal(address, { ...record, entries: new Map(record.entries) }, call) };
   }
 
   /** Changes what the token holds, without what parallel requests changed in their copy. */
   update(token: string, changes: Changes, call: Call): Awaitable<Updated> {
-    const found = this.#open(token, call);
-    if (!isUnsealed(found)) return { outcome: 'gone' };
-    if (!this.#shared) return this.#update(found, changes, call);
-    return this.#shared
-      .standingOf(found.address, found.record, call)
-      .then((standing) => (standing === 'alive' ? this.#update(found, changes, call) : { outcome: 'gone' }));
+    return after(this.#open(token, call), (found) =>
+      isUnsealed(found) ? this.#update(found, changes, call) : { outcome: 'gone' },
+    );
   }
 
   #update({ address, record }: Unsealed, changes: Changes, call: Call): Updated {
@@ -139,22 +125,17 @@ export class CookieStore implements Store {
    * With `revocations`, every process refuses the address.
    */
   destroy(token: string, call: DestroyCall): Awaitable<Destroyed> {
-    const found = this.#open(token, call);
-    if (!isUnsealed(found)) return noneToDestroy(found);
-    return this.#shared ? this.#endEverywhere(this.#shared, found, call) : this.#end(found, call.replaced);
+    return after(this.#open(token, call), (found) =>
+      isUnsealed(found) ? this.#destroy(found, call) : noneToDestroy(found),
+    );
   }
 
-  #end({ address, record }: Unsealed, replaced: DestroyCall['replaced']): Destroyed {
+  #destroy({ address, record }: Unsealed, call: DestroyCall): Awaitable<Destroyed> {
     const lifetime = Math.max(this.expire * 1000, record.expiresAt - record.updatedAt);
-    this.#revocations.add(address, Math.max(this.#latest, Date.now() + lifetime), replaced);
-    return { outcome: 'destroyed', record };
-  }
-
-  async #endEverywhere(shared: SharedRevocations, found: Unsealed, call: DestroyCall): Promise<Destroyed> {
-    let standing = await shared.standingOf(found.address, found.record, call);
-    if (standing === 'alive') standing = await shared.end(found.address, call.replaced, call);
-    if (standing !== 'alive') return noneToDestroy(toAnswer(standing));
-    return this.#end(found, call.replaced);
+    const until = Math.max(this.#latest, Date.now() + lifetime);
+    return after(this.#revocations.end(address, until, call), (standing) =>
+      standing === 'alive' ? { outcome: 'destroyed', record } : noneToDestroy(standing),
+    );
   }
 
   #seal(address: string, record: SessionRecord, { name }: Call): string {
@@ -166,14 +147,16 @@ export class CookieStore implements Store {
   }
 
   /** What a token holds, if its session is alive now. */
-  #open(token: string, { name }: Call): Unsealed | Absent {
-    const unsealed = this.#cache.get(name, token) ?? this.#unseal(name, token);
+  #open(token: string, call: Call): Awaitable<Unsealed | Absent> {
+    const unsealed = this.#cache.get(call.name, token) ?? this.#unseal(call.name, token);
     if (!unsealed) return 'seal';
     const { address, record } = unsealed;
-    if (this.#revocations.has(address)) return this.#revocations.mark(address);
-    if (!(Date.now() < Math.min(record.expiresAt, record.updatedAt + this.#longest))) return 'expired';
-    this.#latest = Math.max(this.#latest, record.expiresAt);
-    return unsealed;
+    return after(this.#revocations.standingOf(address, record, call), (standing) => {
+      if (standing !== 'alive') return standing;
+      if (!(Date.now() < record.expiresAt)) return 'expired';
+      this.#latest = Math.max(this.#latest, record.expiresAt);
+      return unsealed;
+    });
   }
 
   #unseal(name: string, token: string): Unsealed | undefined {
@@ -196,11 +179,11 @@ function isServerStore(value: unknown): boolean {
   return value === undefined || (value as Partial<Store> | null)?.capabilities?.seals === false;
 }
 
-/** What `load` returns for a session that isn't alive. */
-function toAnswer(standing: Standing): Replacement | undefined {
-  return typeof standing === 'object' ? standing : undefined;
-}
-
 function isUnsealed(found: Unsealed | Absent): found is Unsealed {
   return typeof found === 'object' && 'record' in found;
+}
+
+/** At once where the answer is there: without `revocations`, `load` must not wait. */
+function after<T, U>(answer: Awaitable<T>, next: (value: T) => Awaitable<U>): Awaitable<U> {
+  return answer instanceof Promise ? answer.then(next) : next(answer);
 }

@@ -1,2 +1,2 @@
+export type { Secret } from 'koa-wsession/store';
 export { CookieStore, type CookieStoreOptions } from './cookie-store.js';
-export type { Secret } from './secrets.js';

@@ -1,7 +1,20 @@
-import type { Replacement } from 'koa-wsession/store';
+import type { Absent, Awaitable, Call, DestroyCall, Replacement, SessionRecord } from 'koa-wsession/store';
+
+/** Whether a session is alive, or else what `load` returns in its place. */
+export type Standing = 'alive' | Absent;
+
+/** Which sessions were ended. */
+export interface Revocations {
+  standingOf(address: string, record: SessionRecord, call: Call): Awaitable<Standing>;
+  /**
+   * Ends a session, with the mark `call.replaced`. Returns what it was before: another call may have ended it meanwhile.
+   * `until`: when the last of its tokens expires, in milliseconds since the epoch.
+   */
+  end(address: string, until: number, call: DestroyCall): Awaitable<Standing>;
+}
 
 /**
- * The addresses of sessions that were destroyed, each until no token of the session can be valid. An address takes
+ * The addresses of sessions that this process ended, each until no token of the session can be valid. An address takes
  * about 100 bytes.
  *
  * A new address goes into the young half. Once all addresses of the old half are due, that half is dropped and the
@@ -11,32 +24,29 @@ import type { Replacement } from 'koa-wsession/store';
  * A half is due when its instant has come by the clock *and* as much time has really passed: the clock may be set
  * forward by mistake and back again, and what was dropped meanwhile would be missing.
  */
-export class RevocationList {
+export class RevocationList implements Revocations {
   #young: Half = new Half();
   #old: Half = new Half();
   /** Marks are larger than addresses, and live for a minute. */
   readonly #marks: Map<string, Replacement> = new Map();
 
-  has(address: string): boolean {
-    return this.#young.addresses.has(address) || this.#old.addresses.has(address);
-  }
-
-  /** The mark of a session that goes on under another token, until the mark expires. */
-  mark(address: string): Replacement | undefined {
+  standingOf(address: string): Standing {
+    if (!this.#young.addresses.has(address) && !this.#old.addresses.has(address)) return 'alive';
     const mark = this.#marks.get(address);
     return mark && Date.now() < mark.until ? mark : undefined;
   }
 
-  /** `until`: when the last token of the session expires, in milliseconds since the epoch. */
-  add(address: string, until: number, replaced?: Replacement): void {
+  end(address: string, until: number, { replaced }: Pick<DestroyCall, 'replaced'> = {}): Standing {
     if (this.#old.isDue()) {
       this.#old = this.#young;
       this.#young = new Half();
     }
     this.#young.add(address, Math.max(until, replaced?.until ?? 0));
-    if (!replaced) return;
-    this.#marks.set(address, replaced);
-    setTimeout(() => this.#marks.delete(address), replaced.until - Date.now()).unref();
+    if (replaced) {
+      this.#marks.set(address, replaced);
+      setTimeout(() => this.#marks.delete(address), replaced.until - Date.now()).unref();
+    }
+    return 'alive';
   }
 }
 

@@ -1,9 +1,5 @@
 import { createSecretKey, type KeyObject, scryptSync } from 'node:crypto';
-import { isUint8Array } from 'node:util/types';
-import { checkOption, OptionError } from 'koa-wsession/store';
-
-/** What cookies are sealed with. A string stands for its UTF-8 bytes. */
-export type Secret = string | Uint8Array;
+import { checkSecrets } from 'koa-wsession/store';
 
 /** Bytes. A key has no more; shorter secrets are mostly words, which can be guessed. */
 const GOOD_LENGTH = 32;
@@ -15,9 +11,7 @@ let warned = false;
  * @throws OptionError, which never shows a secret
  */
 export function deriveMasterKeys(secrets: unknown): KeyObject[] {
-  const list: unknown[] = Array.isArray(secrets) ? secrets : [secrets];
-  checkOption('secrets of CookieStore', list, () => list.length > 0, 'at least one secret');
-  const checked = list.map((secret, index) => toBytes(`secret ${index + 1} of CookieStore`, secret));
+  const checked = checkSecrets('CookieStore', secrets, 1);
   if (!warned && checked.some((secret) => secret.length < GOOD_LENGTH)) {
     warned = true;
     process.emitWarning(
@@ -27,13 +21,6 @@ export function deriveMasterKeys(secrets: unknown): KeyObject[] {
     );
   }
   return checked.map(deriveMasterKey);
-}
-
-function toBytes(option: string, secret: unknown): Uint8Array {
-  if (typeof secret === 'string' && secret !== '') return Buffer.from(secret, 'utf8');
-  if (isUint8Array(secret) && secret.length > 0) return secret;
-  // As an object: the error shows nothing of one but its class.
-  throw new OptionError(option, secret && Object(secret), 'a string or a Uint8Array that is not empty');
 }
 
 /*

@@ -1,11 +1,17 @@
 import { hash } from 'node:crypto';
-import { type Call, isRecord, type Replacement, type SessionRecord, type Store, standingOf } from 'koa-wsession/store';
+import {
+  assertInTime,
+  type Call,
+  type DestroyCall,
+  isRecord,
+  type SessionRecord,
+  type Store,
+  standingOf,
+} from 'koa-wsession/store';
+import type { Revocations, Standing } from './revocation-list.js';
 
 /** Milliseconds that requests may take: a token that is sealed a moment after a mark expires that much later. */
 const MARGIN = 60_000;
-
-/** What a session is at the moment: alive, ended, or going on under another token. */
-export type Standing = 'alive' | 'ended' | Replacement;
 
 const ALL = 'all';
 
@@ -15,73 +21,64 @@ const ALL = 'all';
  *
  * Marks are records of the store like any other, under keys that no session has. They last as long as any token.
  */
-export class SharedRevocations {
+export class SharedRevocations implements Revocations {
   readonly #store: Store;
-  readonly #lifetime: number;
+  readonly #longest: number;
 
-  /** `lifetime`: of the longest token, in milliseconds. */
-  constructor(store: Store, lifetime: number) {
+  /** `longest`: milliseconds after its last change at which a session ends in any case. */
+  constructor(store: Store, longest: number) {
     this.#store = store;
-    this.#lifetime = lifetime;
+    this.#longest = longest;
   }
 
   /** Asks for all marks that may concern a session. */
   async standingOf(address: string, record: SessionRecord, call: Call): Promise<Standing> {
     assertInTime(call);
+    if (!(Date.now() < record.updatedAt + this.#longest)) return 'expired';
     const { groups, since } = standingOf(call.name, record);
-    const [own, ...instants] = await Promise.all([
-      this.#store.load(keyOf('session', address), call),
-      ...[ALL, ...groups].map((group) => this.#store.load(keyOf('until', group), call)),
+    const [own, ...marks] = await Promise.all([
+      this.#load(keyOf('session', address), call),
+      ...[ALL, ...groups].map((group) => this.#load(keyOf('until', group), call)),
     ]);
-    if (own && isRecord(own)) return toStanding(own);
-    const isEnded = instants.some((mark) => isRecord(mark) && since <= instantIn(mark));
-    return isEnded ? 'ended' : 'alive';
+    if (own) return toStanding(own);
+    return marks.some((mark) => mark && since <= instantIn(mark)) ? undefined : 'alive';
   }
 
-  /** Ends a session. `alive`: this call did; else what it was already. */
-  async end(address: string, replaced: Replacement | undefined, call: Call): Promise<Standing> {
+  async end(address: string, _until: number, call: DestroyCall): Promise<Standing> {
     assertInTime(call);
+    const { by = '', until = 0 } = call.replaced ?? {};
     const key = keyOf('session', address);
-    const entries = new Map(
-      replaced && [
-        ['by', replaced.by],
-        ['until', String(replaced.until)],
-      ],
-    );
-    const answer = await this.#store.create(key, this.#recordOf(entries), call);
-    if (answer.outcome === 'created') return 'alive';
-    const mark = await this.#store.load(key, call);
-    return isRecord(mark) ? toStanding(mark) : 'ended';
+    const record = this.#recordOf({ by, until: String(until) });
+    if ((await this.#store.create(key, record, call)).outcome === 'created') return 'alive';
+    const mark = await this.#load(key, call);
+    return mark && toStanding(mark);
   }
 
   /** Ends all sessions of a group, or of all, whose login was at this instant or before. */
   async endUntil(group: string | undefined, instant: number, call: Call): Promise<void> {
     const key = keyOf('until', group ?? ALL);
-    const set = new Map([['instant', String(instant)]]);
-    for (;;) {
+    const record = this.#recordOf({ instant: String(instant) });
+    const { entries: set, updatedAt, expiresAt } = record;
+    for (let outcome = ''; outcome !== 'created' && outcome !== 'updated'; ) {
       assertInTime(call);
-      const mark = await this.#store.load(key, call);
-      if (!isRecord(mark)) {
-        if ((await this.#store.create(key, this.#recordOf(set), call)).outcome === 'created') return;
-        continue;
-      }
-      if (instantIn(mark) >= instant) return;
-      const { updatedAt, expiresAt } = this.#recordOf(set);
-      const expect = new Map([['instant', mark.entries.get('instant')]]);
-      const answer = await this.#store.update(key, { set, delete: [], updatedAt, expiresAt, expect }, call);
-      if (answer.outcome === 'updated') return;
+      const mark = await this.#load(key, call);
+      if (mark && instantIn(mark) >= instant) return;
+      ({ outcome } = mark
+        ? await this.#store.update(key, { set, delete: [], updatedAt, expiresAt, expect: mark.entries }, call)
+        : await this.#store.create(key, record, call));
     }
   }
 
-  #recordOf(entries: ReadonlyMap<string, string>): SessionRecord {
-    const now = Date.now();
-    return { entries, createdAt: now, updatedAt: now, expiresAt: now + this.#lifetime + MARGIN, revision: 1 };
+  async #load(key: string, call: Call): Promise<SessionRecord | undefined> {
+    const mark = await this.#store.load(key, call);
+    return isRecord(mark) ? mark : undefined;
   }
-}
 
-/** The store may keep everything in memory, and not look at the deadline. */
-function assertInTime({ deadline }: Call): void {
-  if (performance.now() > deadline) throw new Error('the call was abandoned: the request timed out');
+  #recordOf(entries: Record<string, string>): SessionRecord {
+    const now = Date.now();
+    const expiresAt = now + this.#longest + MARGIN;
+    return { entries: new Map(Object.entries(entries)), createdAt: now, updatedAt: now, expiresAt, revision: 1 };
+  }
 }
 
 /** A key like any other: 43 characters of base64url. */
@@ -94,6 +91,6 @@ function instantIn({ entries }: SessionRecord): number {
 }
 
 function toStanding({ entries }: SessionRecord): Standing {
-  const mark: Replacement = { by: entries.get('by') ?? '', until: Number(entries.get('until') ?? 0) };
-  return Date.now() < mark.until ? mark : 'ended';
+  const until = Number(entries.get('until'));
+  return Date.now() < until ? { by: entries.get('by') ?? '', until } : undefined;
 }

@@ -52,14 +52,14 @@ import { call, changesOf, create, loaded, makeStore, newAddress, recordOf, updat
       const add = () => {
         const until = Date.now() + 1000;
         const by = randomBytes(375).toString('base64url'); // 500 characters
-        list.add(newAddress(), until, replaced ? { by, until } : undefined);
+        list.end(newAddress(), until, replaced ? { replaced: { by, until } } : {});
       };
       for (let i = 0; i < sessions; i++) add();
       const each = (usedHeap() - before) / sessions;
       clock.tick(1000);
-      for (let i = 0; i < 3; i++) list.add(newAddress(), Date.now() + 1000);
+      for (let i = 0; i < 3; i++) list.end(newAddress(), Date.now() + 1000);
       const left = usedHeap() - before;
-      expect(list.has('x')).to.equal(false);
+      expect(list.standingOf('x')).to.equal('alive');
       return { each, left };
     } finally {
       clock.restore();

@@ -54,7 +54,7 @@ describe('options of CookieStore', () => {
   });
 
   it('need a secret: a string or bytes, or a list of these', () => {
-    const expected = 'a string or a Uint8Array that is not empty';
+    const expected = 'a string or a Uint8Array of 1 or more bytes, such as one of `openssl rand -base64 32`';
     for (const [secrets, option, got] of [
       [undefined, 'secret 1 of CookieStore', 'undefined'],
       [null, 'secret 1 of CookieStore', 'null'],
