@@ -188,7 +188,7 @@ const CDN_HEADERS = [
 ];
 
 /** A response that carries a token is for one visitor: no shared cache may keep it, whatever the app set. */
-export function makePrivate(response: ServerResponse): void {
+function makePrivate(response: ServerResponse): void {
   for (const header of CDN_HEADERS) if (response.hasHeader(header)) response.removeHeader(header);
   const control = String(response.getHeader('Cache-Control') ?? '');
   if (control === 'no-store') return;
