@@ -9,6 +9,7 @@ import type {
   Call,
   ChangeFeed,
   Changes,
+  Created,
   DestroyCall,
   Destroyed,
   SessionRecord,
@@ -94,10 +95,14 @@ class NearCache extends StoreDecorator {
     const recent = this.#records.get(key);
     if (!recent || !this.#isSynced || !isWithin(recent.kept, recent.knownAt)) return this.#load(key, call);
     const { record } = recent;
-    const isKnown = call.atLeast !== undefined && call.atLeast <= record.revision;
-    if (!isKnown || Date.now() >= record.expiresAt) return this.#load(key, call);
+    const isKnown = call.atLeast !== undefined && call.atLeast <= (record?.revision ?? 0);
+    if (!isKnown || (record && Date.now() >= record.expiresAt)) return this.#load(key, call);
     this.#records.touch(key, recent);
     return record;
+  }
+
+  override create(key: string, record: SessionRecord, call: Call): Promise<Created> {
+    return this.#write(key, () => this.store.create(key, record, call));
   }
 
   override update(key: string, changes: Changes, call: Call): Promise<Updated> {
@@ -128,7 +133,8 @@ class NearCache extends StoreDecorator {
     if (!this.#loads.has(key) && !this.#writes.has(key)) this.#loads.set(key, load);
     try {
       const record = await this.store.load(key, call);
-      if (this.#loads.get(key) === load && isRecord(record))
+      const isAbsent = record === undefined && call.atLeast === 0;
+      if (this.#loads.get(key) === load && (isRecord(record) || isAbsent))
         this.#records.set(key, { record, knownAt, kept: MAX_KEPT, announcements: 0 });
       return record;
     } finally {

@@ -1,7 +1,16 @@
 import { conformance } from 'koa-wsession/conformance';
 import { MemoryStore } from 'koa-wsession/memory';
 import { nearCache } from 'koa-wsession/near-cache';
-import type { Call, ChangeFeed, ChangeListener, Changes, DestroyCall, Store, StoreOptions } from 'koa-wsession/store';
+import type {
+  Call,
+  ChangeFeed,
+  ChangeListener,
+  Changes,
+  DestroyCall,
+  SessionRecord,
+  Store,
+  StoreOptions,
+} from 'koa-wsession/store';
 
 /** Announces each change at once, so that nothing that is read may be behind. */
 class AnnouncingStore extends MemoryStore {
@@ -17,6 +26,13 @@ class AnnouncingStore extends MemoryStore {
   override load(key: string, call?: Call) {
     assertInTime(call);
     return super.load(key);
+  }
+
+  override create(key: string, record: SessionRecord, call?: Call) {
+    assertInTime(call);
+    const answer = super.create(key, record);
+    this.#announce(key);
+    return answer;
   }
 
   override update(key: string, changes: Changes, call?: Call) {

@@ -495,6 +495,26 @@ describe('nearCache()', () => {
         }
     });
 
+    it('is also that there is no record, for loads at revision 0, until one is created here or elsewhere', async () => {
+      await begin();
+      const isThere = async (atLeast?: number): Promise<[unknown, string]> => {
+        store.take();
+        const found = await near.load('none', call(atLeast));
+        return [found !== undefined, store.take().includes('load') ? 'miss' : 'hit'];
+      };
+      await isThere(0);
+      expect(await isThere(0)).to.deep.equal([false, 'hit']);
+      expect(await isThere(1)).to.deep.equal([false, 'miss']);
+      expect(await isThere()).to.deep.equal([false, 'miss']);
+      await near.create('none', recordOf('1'), call());
+      expect(await isThere(0)).to.deep.equal([true, 'miss']);
+      await near.destroy('none', call());
+      await isThere(0);
+      store.create('none', recordOf('1'));
+      store.changes.changed('none');
+      expect(await isThere(0)).to.deep.equal([true, 'miss']);
+    });
+
     it('is the first of several loads at once, so that there is one though they never pause', async () => {
       await begin();
       store.changes.changed(FAR);

@@ -32,7 +32,7 @@ export interface CookieStoreOptions extends StoreOptions {
   /**
    * A store on the server that holds what was ended, and nothing else: a logout then holds in all processes, and
    * `sessions.revoke(owner)` and `revokeAll()` work. Each request with a cookie then asks this store, and is a 503 while it
-   * is down. Default: none, a logout holds in its process only.
+   * is down; with `nearCache(store)`, most requests that only read don't ask. Default: none, a logout holds in its process only.
    */
   revocations?: Store;
   /**

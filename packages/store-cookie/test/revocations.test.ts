@@ -4,7 +4,8 @@ import Koa from 'koa';
 import { type Sessions, session } from 'koa-wsession';
 import { conformance } from 'koa-wsession/conformance';
 import { MemoryStore } from 'koa-wsession/memory';
-import type { Store } from 'koa-wsession/store';
+import { nearCache } from 'koa-wsession/near-cache';
+import type { ChangeListener, Created, SessionRecord, Store } from 'koa-wsession/store';
 import sinon from 'sinon';
 import { Client, type Served, serve } from 'testkit/http';
 import { call, changesOf, newAddress, recordOf, SECRET } from './support.js';
@@ -19,6 +20,24 @@ conformance(
     capabilities: { seals: true, merges: false, revokes: true },
   },
 );
+
+/** Announces what the test says. */
+class AnnouncingStore extends MemoryStore {
+  readonly listeners = new Set<ChangeListener>();
+  readonly created: string[] = [];
+  readonly changes = {
+    subscribe: (listener: ChangeListener) => {
+      this.listeners.add(listener);
+      return () => void this.listeners.delete(listener);
+    },
+    sync: async () => undefined,
+  };
+
+  override create(key: string, record: SessionRecord): Created {
+    this.created.push(key);
+    return super.create(key, record);
+  }
+}
 
 describe('CookieStore with revocations', () => {
   const open: Served[] = [];
@@ -158,6 +177,38 @@ describe('CookieStore with revocations', () => {
     expect(await store.load(token, call)).to.have.property('entries');
     clock.tick(1);
     expect(await store.load(token, call)).to.equal('expired');
+  });
+
+  it('with a near cache asks the revocations once for several reads, and each time for a write', async () => {
+    const revocations = new AnnouncingStore();
+    const near = nearCache(revocations);
+    const load = sinon.spy(revocations, 'load');
+    const { enter, urls } = await openTwo(near);
+    const ada = await enter('/login/ada');
+    const get = (path: string) => new Client(urls[1] as string).get(path, { headers: { cookie: ada.cookie } });
+    await get('/');
+    load.resetHistory();
+    for (let i = 0; i < 3; i++) expect((await get('/')).body).to.equal('ada 0');
+    expect(load.callCount).to.equal(0);
+    await get('/count');
+    expect(load.callCount).to.be.greaterThan(0);
+    await near.close();
+  });
+
+  it('with a near cache stores nothing in a session that another process ended, announced or not; announced, it is read no more', async () => {
+    const revocations = new AnnouncingStore();
+    const near = nearCache(revocations);
+    const one = new CookieStore(SECRET, { revocations: near });
+    const other = new CookieStore(SECRET, { revocations });
+    const { token } = one.create(newAddress(), recordOf({ a: '1' }), call) as { token: string };
+    const read = () => one.load(token, { ...call, atLeast: 0 });
+    for (let i = 0; i < 2; i++) expect(await read()).to.have.property('entries');
+    await other.destroy(token, call);
+    expect(await read(), 'not announced yet').to.have.property('entries');
+    expect(await one.update(token, changesOf({ a: '2' }), call)).to.deep.equal({ outcome: 'gone' });
+    for (const key of revocations.created) for (const listener of revocations.listeners) listener.changed(key);
+    expect(await read()).to.equal(undefined);
+    await near.close();
   });
 
   it('is a 503 while the revocations can’t be asked, and the visitor keeps the cookie', async () => {

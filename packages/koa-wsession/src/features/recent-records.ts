@@ -15,9 +15,9 @@ export function isWithin(milliseconds: number, { steady, wall }: Instant): boole
   return performance.now() - steady < milliseconds && Math.abs(Date.now() - wall) < milliseconds;
 }
 
-/** A record, and how long it may be used. */
+/** A record, or that there is none, and how long that may be used. */
 export interface RecentRecord {
-  readonly record: SessionRecord;
+  readonly record: SessionRecord | undefined;
   /** When it was asked for or written: at that moment or later, it was what the store has. */
   readonly knownAt: Instant;
   /** Milliseconds from then. */
@@ -75,6 +75,6 @@ export class RecentRecords {
 /** An estimate: two bytes for a character, and some for each object. */
 function bytesOf({ record }: RecentRecord): number {
   let bytes = 500;
-  for (const [key, value] of record.entries) bytes += 100 + 2 * (key.length + value.length);
+  for (const [key, value] of record?.entries ?? []) bytes += 100 + 2 * (key.length + value.length);
   return bytes;
 }

@@ -230,8 +230,9 @@ export class SealedTokenStore extends TokenStore {
     return !this.store.capabilities.revokes;
   }
 
-  protected keyOf(token: string): { key: string } {
-    return { key: token };
+  /** Of a store that asks another one what was revoked, a cache may tell. */
+  protected keyOf(token: string): { key: string; revision: number | undefined } {
+    return { key: token, revision: this.loadsAtOnce ? undefined : 0 };
   }
 
   async create(record: SessionRecord): Promise<Loaded> {

@@ -113,7 +113,7 @@ export interface SessionIndex {
 }
 
 /**
- * Announces the keys of records that changed: updated, destroyed or replaced, by this process or another. It may announce
+ * Announces the keys of records that changed: created, updated, destroyed or replaced, by this process or another. It may announce
  * more than that, and late, but loses an announcement only together with a `gap`.
  */
 export interface ChangeFeed {
@@ -155,7 +155,10 @@ export interface Call {
   readonly name: string;
   /** When the core stops waiting, in `performance.now()` milliseconds. A step that hasn't begun by then must not begin. */
   readonly deadline: number;
-  /** `load` for a request's token: the revision that the token proves. A cache returns no older one. */
+  /**
+   * `load` for a request's token: the revision that the token proves. A cache returns no older one. 0: it may also say from
+   * memory that there is none.
+   */
   readonly atLeast?: number | undefined;
 }
 
