@@ -3,9 +3,10 @@ import { parseArgs } from 'node:util';
 import { compareBehaviour, writeComparison } from './src/behaviour.js';
 import { leaveTheServersTheirCore, pinned } from './src/children.js';
 import { countRequests } from './src/counts.js';
+import { measureLatency } from './src/latency.js';
 import { profile } from './src/profile.js';
 import { FULL, measureRatios, QUICK } from './src/ratios.js';
-import { countsTables, ratiosTable, writePart } from './src/report.js';
+import { countsTables, latencyTable, ratiosTable, tripsTable, writePart } from './src/report.js';
 import { withServers } from './src/servers.js';
 import { can, REFERENCE, SYSTEMS } from './src/systems.js';
 import { canTrace } from './src/tally.js';
@@ -15,6 +16,7 @@ const HELP = `Usage: npm run bench -- [mode] [options]
 
 Modes
   (none)             CPU per request, in multiples of Koa without sessions
+  --latency          time per request, where the database server is a millisecond away
   --counts           round trips, commands, bytes and system calls per request
   --scale            cost and bytes with many sessions, in redis and fs
   --profile          where the CPU time goes: for one system and one work
@@ -32,6 +34,7 @@ Options
 
 const { values: flags } = parseArgs({
   options: {
+    latency: { type: 'boolean' },
     counts: { type: 'boolean' },
     scale: { type: 'boolean' },
     profile: { type: 'boolean' },
@@ -53,16 +56,9 @@ const progress = (text) => console.error(text);
 if (flags.help) {
   console.log(HELP);
 } else {
-  const mode = flags.counts
-    ? counts
-    : flags.scale
-      ? scale
-      : flags.profile
-        ? profileOne
-        : flags.behaviour
-          ? behaviour
-          : ratios;
-  await mode({ systems: pick(SYSTEMS, flags.systems), works: pick(WORKS, flags.works) });
+  const modes = { latency, counts, scale, profile: profileOne, behaviour };
+  const [mode] = Object.keys(modes).filter((name) => flags[name]);
+  await (modes[mode] ?? ratios)({ systems: pick(SYSTEMS, flags.systems), works: pick(WORKS, flags.works) });
 }
 
 async function ratios(selection) {
@@ -72,6 +68,15 @@ async function ratios(selection) {
   const { cells, failures } = await measureRatios(selection, effort, progress);
   console.log(ratiosTable(cells));
   await finish('ratios', failures, cells, effort);
+}
+
+async function latency({ systems, works }) {
+  leaveTheServersTheirCore();
+  const selected = flags.works ? works : works.filter(({ id }) => ['untouched', 'read', 'counter'].includes(id));
+  const requests = flags.quick ? 300 : 2000;
+  const measured = { requests, ...(await measureLatency({ systems, works: selected }, requests, progress)) };
+  console.log(latencyTable(measured));
+  await finish('latency', [], measured);
 }
 
 async function counts({ systems, works }) {
@@ -91,7 +96,7 @@ async function counts({ systems, works }) {
       }
     }
   });
-  console.log(countsTables(results).join('\n\n'));
+  console.log([tripsTable(results), ...countsTables(results)].join('\n\n'));
   await finish('counts', failures, results);
 }
 

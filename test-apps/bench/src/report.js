@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { ratiosChart } from './chart.js';
+import { DELAY } from './latency.js';
 import { round } from './round.js';
 import { REFERENCE, SYSTEMS } from './systems.js';
 import { WORKS } from './works.js';
@@ -51,6 +52,16 @@ export function ratiosTable(cells) {
   });
 }
 
+export function latencyTable({ latencies }) {
+  const systems = involved(latencies, [...SYSTEMS, REFERENCE], 'system');
+  return matrix(systems, involved(latencies, WORKS, 'work'), (system, work) => {
+    const found = latencies.find((one) => one.system === system.id && one.work === work.id);
+    return found && percentiles(found);
+  });
+}
+
+const percentiles = ({ p50, p99 }) => `${p50.toFixed(1)} / ${p99.toFixed(1)}`;
+
 /** @param {import('./counts.js').Count[]} counts */
 export function tripsTable(counts) {
   const counted = counts.filter(({ traffic }) => traffic);
@@ -83,7 +94,7 @@ export function countsTables(counts) {
 }
 
 /** The parts of the page, in order; each mode of the tool writes its own part. */
-const PARTS = ['ratios', 'counts', 'scale'];
+const PARTS = ['ratios', 'latency', 'counts', 'scale'];
 
 const texts = {
   ratios: (cells, effort) => `## CPU per request
@@ -98,6 +109,14 @@ in the end what was written is read back. *The least* is the minimum that such s
 ![Bars: the same numbers](performance.svg)
 
 ${ratiosTable(cells)}`,
+
+  latency: (measured) => `## Latency
+
+Milliseconds that a request takes where the database server is ${DELAY} ms away (a proxy holds back its replies): the median and
+the 99th percentile of ${measured.requests} requests. One request at a time, and the systems take turns. What sessions add is the
+difference to Koa or Express without them. A bare \`PING\` of Redis took ${percentiles(measured.roundTrip)} ms on the same way.
+
+${latencyTable(measured)}`,
 
   counts: (counts) => `## Counts per request
 

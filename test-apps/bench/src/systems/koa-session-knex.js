@@ -5,5 +5,5 @@ import { serveKoaSession } from './koa-session.js';
 
 export function create({ secret, postgresPort }) {
   const database = knex({ client: 'pg', connection: databaseAt(postgresPort) });
-  return serveKoaSession(secret, { store: createStore(database, { createtable: true }) });
+  return serveKoaSession(secret, { store: createStore(database, { tablename: 'koa_session', createtable: true }) });
 }
