@@ -18,13 +18,13 @@ Modes
   (none)             CPU per request, in multiples of Koa without sessions
   --latency          time per request, where the database server is a millisecond away
   --counts           round trips, commands, bytes and system calls per request
-  --scale            cost and bytes with many sessions, in redis and fs
+  --scale            cost and bytes with many sessions, in redis, fs and postgres
   --profile          where the CPU time goes: for one system and one work
   --behaviour        what is lost, restored or fails, for all systems with sessions
 
 Options
   --quick            a few minutes instead of an hour; only for orientation
-  --systems a,b      only these (--scale knows redis and fs): ${SYSTEMS.map(({ id }) => id).join(', ')}
+  --systems a,b      only these (--scale knows redis, fs and postgres): ${SYSTEMS.map(({ id }) => id).join(', ')}
   --works a,b        only these: ${WORKS.map(({ id }) => id).join(', ')}
   --sessions n,n     how many, for --scale (default 100,10000,1000000)
   --write            write docs/performance.md in any case; without it, only a whole run does

@@ -9,9 +9,10 @@ import { RedisStore } from '@koa-wsession/store-redis';
 import { startServer, withDirectory } from './children.js';
 import { withVisitors } from './client.js';
 import { FULL, measureSlices, summarize, withPair } from './ratios.js';
-import { withRedis } from './redis.js';
 import { table } from './report.js';
 import { round } from './round.js';
+import { measurePostgresScale } from './scale-postgres.js';
+import { portsOf, withServers } from './servers.js';
 import { SYSTEMS } from './systems.js';
 import { CONTENT, WORKS } from './works.js';
 
@@ -30,11 +31,19 @@ const LONGEST_HOLD = 20;
 
 /**
  * What changes when there are many sessions, as Markdown without times; `progress` also gets the times.
- * @param {import('./systems.js').System[]} systems only redis and fs are measured
+ * @param {import('./systems.js').System[]} systems only redis, fs and postgres are measured
  * @param {number[]} sizes
  * @param {(text: string) => void} progress
  */
 export async function measureScale(systems, sizes, progress) {
+  const texts = [];
+  if (systems.some(({ id }) => id in SCALED)) texts.push(await measureRedisAndFiles(systems, sizes, progress));
+  const postgres = systems.find(({ id }) => id === 'postgres');
+  if (postgres) texts.push(await measurePostgresScale(postgres, sizes, EFFORT, progress));
+  return texts.join('\n\n');
+}
+
+async function measureRedisAndFiles(systems, sizes, progress) {
   const bytes = await measureBytes();
   progress(bytes);
   const rows = [];
@@ -56,9 +65,9 @@ ${bytes}`;
 
 const SCALED = {
   redis: (system, sizes, progress) =>
-    withRedis((redis) => {
-      const store = new RedisStore(redis.client, { expire: 86_400 });
-      return grow(system, { redisPort: redis.port }, store, sizes, progress);
+    withServers(['redis'], (servers) => {
+      const store = new RedisStore(servers.redis.client, { expire: 86_400 });
+      return grow(system, portsOf(servers), store, sizes, progress);
     }),
   fs: (system, sizes, progress) =>
     withDirectory((directory) => {
@@ -141,16 +150,17 @@ async function* filesIn(directory) {
 /** The bytes of one session, of each system. */
 async function measureBytes() {
   const rows = [['', 'Redis (MEMORY USAGE)', 'file', 'on disk (blocks)']];
-  await withRedis(async (redis) => {
+  await withServers(['redis'], async (servers) => {
+    const { client } = servers.redis;
     for (const system of SYSTEMS.filter(({ kind, role }) => ['redis', 'file'].includes(kind) && role !== 'floor')) {
-      await redis.client.flushall();
+      await client.flushall();
       await withDirectory(async (directory) => {
-        const server = await startServer(system, { redisPort: redis.port, directory });
+        const server = await startServer(system, { ...portsOf(servers), directory });
         const [work] = MEASURED;
         await withVisitors(server.port, work, 1, async ([visitor]) => visitor.visit());
         await server.stop();
         let [memory, size, blocks] = [0, 0, 0];
-        for (const key of await redis.client.keys('*')) memory += await redis.client.memory('USAGE', key);
+        for (const key of await client.keys('*')) memory += await client.memory('USAGE', key);
         for await (const path of filesIn(directory)) {
           const stats = await stat(path);
           size += stats.size;
