@@ -28,7 +28,8 @@ export function readOutline() {
     .map((name) => name.slice(0, -3));
   const stores = readdirSync(`${ROOT}/packages`).filter((name) => name !== 'koa-wsession');
   const guides = documents.filter((name) => !EXPLAINED.includes(name));
-  const decisions = documentOf(read('docs/decisions/README.md')).links.filter((link) => link.endsWith('.md'));
+  const decisions = linksOf('docs/decisions/README.md');
+  const libraries = linksOf('docs/migrating/README.md');
   const groups = [
     group('Start', 'start', [
       ...sections('README.md', {
@@ -50,6 +51,10 @@ export function readOutline() {
       'guides',
       guides.map((name) => whole(`docs/${name}.md`, name)),
     ),
+    group('Guides: migrating', 'guides/migrating', [
+      whole('docs/migrating/README.md', 'index', 'Overview'),
+      ...libraries.map((name) => whole(`docs/migrating/${name}`, name.slice(0, -3))),
+    ]),
     group('Reference', 'reference', [
       ...sections(REFERENCE, {
         Options: 'Options',
@@ -75,6 +80,11 @@ export function readOutline() {
     ]),
   ];
   return groups.filter(({ pages }) => pages.length > 0);
+}
+
+/** The documents that one links to, in the same folder. */
+function linksOf(source) {
+  return documentOf(read(source)).links.filter((link) => /^[\w-]+\.md$/.test(link));
 }
 
 /** The groups of recipes, as the list at the top of the recipes has them. Sections that it leaves out come last. */

@@ -27,7 +27,14 @@ export interface Document {
 const FENCE = /^( *)```([^\n]*)\n(.*?)^\1```$/gms;
 
 /** Packages that documents use, and that other test apps install: without them, such blocks aren't tested. */
-export const ELSEWHERE: readonly string[] = ['jest', 'koa-passport', 'passport-local', 'supertest', 'vitest'];
+export const ELSEWHERE: readonly string[] = [
+  'iron-session',
+  'jest',
+  'koa-passport',
+  'passport-local',
+  'supertest',
+  'vitest',
+];
 
 /** The packages of a block that aren't installed. */
 export function missingIn({ code }: Block): string[] {

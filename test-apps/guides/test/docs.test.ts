@@ -1,11 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
 
 const ROOT = new URL('../../../', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, ROOT), 'utf8');
 
 describe('the guides', () => {
-  for (const page of ['docs/migrating.md', 'docs/standards.md', 'docs/tracing.md']) {
+  const libraries = readdirSync(new URL('docs/migrating', ROOT)).filter((name) => name !== 'README.md');
+  const pages = ['docs/standards.md', 'docs/tracing.md', ...libraries.map((name) => `docs/migrating/${name}`)];
+  for (const page of pages) {
     it(`in ${page} show the code that is tested`, () => {
       const text = read(page);
       const shown = [...text.matchAll(/<!-- (\S+) -->\n```ts\n(.*?)```/gs)];

@@ -3,8 +3,7 @@ import { createRequire } from 'node:module';
 import { expect } from 'chai';
 import { fromExpressSession } from 'guides/from-express-session';
 import { fromKoaGenericSession } from 'guides/from-koa-generic-session';
-import { fromKoaSession, fromKoaSessionStore } from 'guides/from-koa-session';
-import { Redis } from 'ioredis';
+import { fromKoaSession } from 'guides/from-koa-session';
 import Koa from 'koa';
 import { type Migrate, type Sessions, session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
@@ -30,6 +29,7 @@ const { createClient } = require('redis');
 
 const SECRET = 'what the old app signed with';
 const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
 
 interface Old {
   /** The app as it was: `/login` logs ada in, `/logout` out. */
@@ -41,8 +41,16 @@ interface Old {
 /** The handler of the old apps on Koa. */
 function oldHandler(ctx: Koa.Context): void {
   if (ctx.path === '/login') ctx.session.user = 'ada';
+  const { cookie } = ctx.session as { cookie?: { maxAge: number | null } }; // koa-generic-session's
+  if (ctx.query.maxAge && cookie) cookie.maxAge = toMaxAge(ctx.query) ?? null;
+  else if (ctx.query.maxAge) ctx.session.maxAge = toMaxAge(ctx.query) ?? 'session';
   if (ctx.path === '/logout') ctx.session = null;
   ctx.body = ctx.session?.user ?? 'nobody';
+}
+
+/** Milliseconds, or `undefined` for a session that ends with the browser. */
+function toMaxAge({ maxAge }: { maxAge?: unknown }): number | undefined {
+  return Number(maxAge) || undefined;
 }
 
 function oldKoa(use: (app: Koa) => Koa.Middleware): RequestListener {
@@ -52,56 +60,86 @@ function oldKoa(use: (app: Koa) => Koa.Middleware): RequestListener {
   return app.callback();
 }
 
+interface ExpressRequest {
+  readonly path: string;
+  readonly query: { maxAge?: string };
+  readonly session: { user?: string; cookie: { maxAge: number | null } };
+}
+
 const OLD: Record<string, (redis: RedisServer) => Old | Promise<Old>> = {
   'koa-session, in its cookie': () => ({
     app: oldKoa((app) => createSession({ maxAge: HOUR }, app)),
-    migrate: fromKoaSession(),
+    migrate: fromKoaSession({ maxAge: HOUR }),
   }),
   "koa-session, in its cookie, with maxAge: 'session'": () => ({
     app: oldKoa((app) => createSession({ maxAge: 'session' }, app)),
-    migrate: fromKoaSession(),
+    migrate: fromKoaSession({ maxAge: 'session' }),
   }),
   'koa-session, under its former name koa:sess, in its cookie': () => ({
     app: oldKoa((app) => createSession({ maxAge: HOUR, key: 'koa:sess' }, app)),
-    migrate: fromKoaSession('koa:sess'),
+    migrate: fromKoaSession({ key: 'koa:sess', maxAge: HOUR }),
   }),
   'koa-session with koa-redis': ({ port }) => {
     const store = createKoaRedis({ port });
     return {
       app: oldKoa((app) => createSession({ maxAge: HOUR, store }, app)),
-      migrate: fromKoaSessionStore(store),
+      migrate: fromKoaSession({ store, maxAge: HOUR }),
       close: () => store.client.disconnect(),
+    };
+  },
+  'koa-session with a ContextStore': () => {
+    const records = new Map<string, unknown>();
+    class ContextStore {
+      async get(key: string) {
+        return records.get(key);
+      }
+      async set(key: string, record: unknown) {
+        records.set(key, record);
+      }
+      async destroy(key: string) {
+        records.delete(key);
+      }
+    }
+    return {
+      app: oldKoa((app) => createSession({ maxAge: HOUR, ContextStore }, app)),
+      migrate: fromKoaSession({ maxAge: HOUR, ContextStore }),
+    };
+  },
+  'koa-session with encode and decode, in its cookie': () => {
+    const encode = (content: unknown) => encodeURIComponent(JSON.stringify(content));
+    const decode = (value: string) => JSON.parse(decodeURIComponent(value));
+    return {
+      app: oldKoa((app) => createSession({ maxAge: HOUR, encode, decode }, app)),
+      migrate: fromKoaSession({ maxAge: HOUR, decode }),
     };
   },
   'koa-generic-session with koa-redis': ({ port }) => {
     const store = createKoaRedis({ port });
     return {
       app: oldKoa(() => genericSession({ store })),
-      migrate: fromKoaGenericSession(store),
+      migrate: fromKoaGenericSession({ store }),
       close: () => store.client.disconnect(),
     };
   },
   'express-session with connect-redis': async ({ port }) => {
     const client = createClient({ socket: { port } });
     await client.connect();
-    const redis = new Redis(port);
     const app = express();
     const store = new ConnectRedis({ client });
-    app.use(expressSession({ secret: SECRET, store, resave: false, saveUninitialized: false }));
+    const cookie = { maxAge: HOUR };
+    app.use(expressSession({ secret: SECRET, store, cookie, resave: false, saveUninitialized: false }));
     app.get('/logout', (request: { session: { destroy(then: () => void): void } }, response: { end(): void }) =>
       request.session.destroy(() => response.end()),
     );
-    app.get(
-      '/{*path}',
-      (request: { path: string; session: { user?: string } }, response: { send(text: string): void }) => {
-        if (request.path === '/login') request.session.user = 'ada';
-        response.send(request.session.user ?? 'nobody');
-      },
-    );
+    app.get('/{*path}', (request: ExpressRequest, response: { send(text: string): void }) => {
+      if (request.path === '/login') request.session.user = 'ada';
+      if (request.query.maxAge) request.session.cookie.maxAge = toMaxAge(request.query) ?? null;
+      response.send(request.session.user ?? 'nobody');
+    });
     return {
       app,
-      migrate: fromExpressSession(redis, SECRET),
-      close: () => Promise.all([client.close(), redis.disconnect()]),
+      migrate: fromExpressSession({ store, cookie, secret: ['a new secret', SECRET] }),
+      close: () => client.close(),
     };
   },
 };
@@ -150,6 +188,10 @@ describeWith(['redis-server'], 'migrating', () => {
         sessions = session(new MemoryStore(), { migrate });
         app.use(sessions);
         app.use((ctx) => {
+          if (ctx.path === '/max-age') {
+            ctx.body = { maxAge: ctx.session.maxAge };
+            return;
+          }
           ctx.session.visits = (ctx.session.visits ?? 0) + 1;
           ctx.body = { ...ctx.session };
         });
@@ -162,9 +204,9 @@ describeWith(['redis-server'], 'migrating', () => {
       });
 
       /** A visitor of the old app, logged in. */
-      const login = async () => {
+      const login = async (query = '') => {
         const ada = new Client(before);
-        await ada.get('/login');
+        await ada.get(`/login${query}`);
         expect((await ada.get('/')).body).to.equal('ada');
         return ada;
       };
@@ -181,6 +223,20 @@ describeWith(['redis-server'], 'migrating', () => {
         expect([...ada.jar.keys()]).to.deep.equal(['wsession']);
         expect((await ada.get('/')).json()).to.deep.equal({ user: 'ada', visits: 2 });
         expect(calls).to.equal(1);
+        expect(errors).to.deep.equal([]);
+      });
+
+      it('leaves the lifetime to the new app, and keeps one that the old app assigned', async () => {
+        const usual = name.includes("'session'") ? { maxAge: 'session' } : {};
+        const maxAgeOf = async (query: string) => (await visit(await login(query)).get('/max-age')).json();
+        expect(await maxAgeOf('')).to.deep.equal(usual);
+        expect(await maxAgeOf(`?maxAge=${30 * DAY}`)).to.deep.equal({ maxAge: 30 * DAY });
+        expect(await maxAgeOf(`?maxAge=${500 * DAY}`), 'browsers keep no cookie longer').to.deep.equal({
+          maxAge: 400 * DAY,
+        });
+        // koa-redis takes no such session of koa-session's.
+        if (name !== 'koa-session with koa-redis')
+          expect(await maxAgeOf('?maxAge=browser')).to.deep.equal({ maxAge: 'session' });
         expect(errors).to.deep.equal([]);
       });
 
@@ -227,5 +283,41 @@ describeWith(['redis-server'], 'migrating', () => {
           expect((await visitor.get('/')).json()).to.deep.equal({ visits: 1 });
         });
     });
+  }
+});
+
+describe('migrating sessions whose key is in a header', () => {
+  const records = new Map<string, unknown>();
+  const externalKey = { get: (ctx: Koa.Context) => ctx.get('x-token') || undefined, set: () => undefined };
+  const store = { get: async (key: string) => records.get(key), set: async () => undefined };
+
+  it('from koa-session with an externalKey', async () => {
+    records.set('token of ada', { user: 'ada', _expire: Date.now() + HOUR, _maxAge: DAY });
+    await expectAda(fromKoaSession({ store, externalKey }));
+  });
+
+  it('from koa-generic-session with a sessionIdStore', async () => {
+    records.set('koa:sess:token of ada', { user: 'ada', cookie: { maxAge: DAY } });
+    const sessionIdStore = {
+      get(this: Koa.Context) {
+        return externalKey.get(this);
+      },
+    };
+    await expectAda(fromKoaGenericSession({ store, sessionIdStore }));
+  });
+
+  async function expectAda(migrate: Migrate): Promise<void> {
+    const app = new Koa();
+    app.use(session(new MemoryStore(), { migrate }));
+    app.use((ctx) => {
+      ctx.body = ctx.session.user ?? 'nobody';
+    });
+    const served = await serve(app);
+    const visitor = new Client(served);
+    expect((await visitor.get('/')).body).to.equal('nobody');
+    expect((await visitor.get('/', { headers: { 'x-token': 'forged' } })).body).to.equal('nobody');
+    expect((await visitor.get('/', { headers: { 'x-token': 'token of ada' } })).body).to.equal('ada');
+    expect((await visitor.get('/')).body, 'in its new cookie').to.equal('ada');
+    await served.close();
   }
 });
