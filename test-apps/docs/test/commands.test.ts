@@ -22,7 +22,7 @@ describe('The commands in the documents', () => {
     if (workspace) return (verb === 'run' ? name : (verb as string)) in scriptsOf(`${workspace}/`);
     if (verb === 'run') return name in scripts;
     if (verb === 'install') return command.split(' ').slice(2).every(isInstalled);
-    return verb === 'ci' || verb === 'ls' || verb === 'cit' || (verb as string) in scripts;
+    return verb === 'ci' || verb === 'init' || verb === 'ls' || verb === 'cit' || (verb as string) in scripts;
   };
 
   for (const { path, blocks, prose } of documents) {

@@ -15,6 +15,7 @@ import { startRedis } from 'testkit/redis';
  * @typedef {object} System
  * @property {string} id
  * @property {boolean} isOurs
+ * @property {Record<string, string>} env how a process of its own gets the same sessions: see fixtures/runners
  * @property {(app: Koa, options?: { name?: string, classInstances?: 'json', connect?: Function }) => Koa.Middleware} session
  *   `connect` makes the client where sessions are in Redis: `(port) => client`
  * @property {(sessions: Koa.Middleware, app: Koa, request: IncomingMessage) => Promise<object>} open
@@ -40,11 +41,8 @@ export function openSystem(id) {
 async function openFiles() {
   const directory = await mkdtemp(join(tmpdir(), 'ecosystem-'));
   const store = new FsStore({ directory });
-  return ours(
-    'files',
-    () => store,
-    () => rm(directory, { recursive: true, force: true }),
-  );
+  const close = () => rm(directory, { recursive: true, force: true });
+  return { ...ours('files', () => store, close), env: { SYSTEM: 'files', DIRECTORY: directory } };
 }
 
 async function openCookies() {
@@ -64,20 +62,19 @@ async function openRedis() {
     return new RedisStore(clients.at(-1));
   };
   const store = storeOf((port) => new Redis(port));
-  return ours(
-    'redis',
-    (connect) => (connect ? storeOf(connect) : store),
-    async () => {
-      for (const client of clients) client.disconnect();
-      await server.stop();
-    },
-  );
+  const close = async () => {
+    for (const client of clients) client.disconnect();
+    await server.stop();
+  };
+  const system = ours('redis', (connect) => (connect ? storeOf(connect) : store), close);
+  return { ...system, env: { SYSTEM: 'redis', REDIS_PORT: String(server.port) } };
 }
 
 function ours(id, storeOf, close) {
   return {
     id,
     isOurs: true,
+    env: { SYSTEM: id },
     session: (_app, { connect, ...options } = {}) => session(storeOf(connect), options),
     open: (sessions, app, request) => sessions.open(request, { app }),
     close,
@@ -89,6 +86,7 @@ async function openKoaSession(id, options = {}) {
   return {
     id,
     isOurs: false,
+    env: { SYSTEM: id },
     session: (app, { name = 'koa.sess' } = {}) => koaSession({ ...options, key: name }, app),
     open: async (_sessions, app, request) => app.createContext(request, new ServerResponse(request)).session,
     close: async () => undefined,

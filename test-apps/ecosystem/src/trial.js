@@ -26,6 +26,11 @@ export class Trial {
     return this.#system.id === 'redis';
   }
 
+  /** Variables for a process of its own that is to have the same sessions. */
+  get env() {
+    return this.#system.env;
+  }
+
   /** An app without sessions yet. */
   bareApp() {
     const app = new Koa();
