@@ -1,79 +1,23 @@
 import { createHash } from 'node:crypto';
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { itOn, SERVER_STORES } from 'app-kit/with-store';
 import { expect } from 'chai';
-import Koa from 'koa';
-import { type Sessions, session } from 'koa-wsession';
+import type { Sessions } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import type { Store } from 'koa-wsession/store';
 import { createLogin } from 'login';
 import { restore, stub, useFakeTimers } from 'sinon';
+import { BoundSite, DeviceEvents, expireIn, LIFETIME, tryTheft } from 'testkit/bound-site';
 import { describeWith } from 'testkit/programs';
-import { TRUSTED_BROWSER, Trust, type TrustedServer } from 'testkit/trusted-browser';
+import { TRUSTED_BROWSER, Trust } from 'testkit/trusted-browser';
 
-declare module 'koa-wsession' {
-  interface SessionData {
-    n?: number;
-  }
-}
-
-const LOGIN_FORM = '<form method="post" action="/login"><button>Log in</button></form>';
-const CHANGE_FORM = '<form method="post" action="/change"><button>Change</button></form>';
-const MINUTE = 60_000;
-
-interface Site extends TrustedServer {
-  readonly sessions: Sessions;
-  readonly store: Store;
-  /** The requests that came, each as its method, its path, and what Secure-Session-Skipped said. */
-  readonly requests: string[];
-}
-
-/** The promise of the next event of this name. */
-function nextEvent(name: string): Promise<void> {
-  return new Promise((resolve) => {
-    const listener = (): void => {
-      unsubscribe(`koa-wsession:${name}`, listener);
-      resolve();
-    };
-    subscribe(`koa-wsession:${name}`, listener);
-  });
-}
-
-function createApp(sessions: Sessions, requests: string[]): Koa {
-  const app = new Koa();
-  app.silent = true;
-  app.use((ctx, next) => {
-    const skipped = ctx.get('Secure-Session-Skipped').replace(/;.*/, '');
-    if (ctx.path !== '/favicon.ico') requests.push(`${ctx.method} ${ctx.path}${skipped && ` ${skipped}`}`);
-    return next();
-  });
-  app.use(sessions);
-  app.use(async (ctx) => {
-    ctx.type = 'html';
-    if (ctx.path === '/static') ctx.body = LOGIN_FORM + CHANGE_FORM;
-    else if (ctx.path === '/link') ctx.body = `<a href="${ctx.query.to}">Go</a>`;
-    else if (ctx.path === '/login') {
-      await sessions.of(ctx).logIn('ada');
-      ctx.redirect('/who');
-    } else if (ctx.path === '/change') {
-      ctx.session.n = (ctx.session.n ?? 0) + 1;
-      ctx.redirect('/who');
-    } else if (ctx.path === '/logout') {
-      await sessions.of(ctx).logOut();
-      ctx.body = 'bye';
-    } else if (ctx.path === '/who') {
-      const { owner = 'nobody', deviceBound } = sessions.of(ctx);
-      ctx.body = `${owner} ${deviceBound ? 'bound' : 'unbound'} ${ctx.session.n ?? 0}`;
-    } else ctx.status = 404;
-  });
-  return app;
-}
+type Browser = Awaited<ReturnType<Trust['launch']>>;
 
 describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
 
   let trust: Trust;
-  let site: Site;
+  let site: BoundSite & { readonly sessions: Sessions };
+  let store: Store;
   let clock: ReturnType<typeof useFakeTimers>;
 
   before(() => {
@@ -84,55 +28,24 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
   beforeEach(async () => {
     // Only the server's clock moves, so that the browser, whose quota for signatures is small, is asked seldom.
     clock = useFakeTimers({ now: Date.now(), toFake: ['Date'] });
-    site = await start();
+    store = new MemoryStore({ secure: true, expire: 86_400 });
+    site = await BoundSite.serve(trust, store);
   });
   afterEach(async () => {
     await trust.closeBrowsers();
-    await site.close();
+    await site.server.close();
     restore();
   });
 
-  async function start(store: Store = new MemoryStore({ secure: true })): Promise<Site> {
-    const sessions = session(store, { deviceBound: true });
-    const requests: string[] = [];
-    return { ...(await trust.serve(createApp(sessions, requests).callback())), sessions, store, requests };
-  }
-
-  type Browser = Awaited<ReturnType<Trust['launch']>>;
-  type Page = Awaited<ReturnType<Browser['newPage']>>;
-
-  async function visit(page: Page, path: string): Promise<string> {
-    await page.goto(site.at(path));
-    return page.innerText('body');
-  }
-
-  /** Logs in by the form, and waits until the browser has registered its key. */
-  async function logIn(browser: Browser): Promise<Page> {
-    const page = await browser.newPage();
-    await page.goto(site.at('/static'));
-    const bound = nextEvent('bound');
-    await page.click('text=Log in');
-    await bound;
-    expect(await visit(page, '/who')).to.match(/^ada bound/);
-    site.requests.length = 0;
-    return page;
-  }
-
   /** Time passes: the bound cookie expires, in the browser and on the server. */
   async function expire(browser: Browser): Promise<void> {
-    await browser.clearCookies({ name: 'wsession_bound' });
-    clock.tick(10 * MINUTE);
+    await expireIn(browser);
+    clock.tick(LIFETIME);
   }
-
-  async function cookiesOf(browser: Browser): Promise<string> {
-    return (await browser.cookies()).map(({ name, value }) => `${name}=${value}`).join('; ');
-  }
-
-  const refreshes = () => site.requests.filter((request) => request === 'POST /device-bound/refresh').length;
 
   it('is registered after the login', async () => {
     const browser = await trust.launch();
-    await logIn(browser);
+    await site.logIn(browser);
     const names = (await browser.cookies()).map(({ name }) => name);
     expect(names.sort()).to.deep.equal(['wsession', 'wsession_bound']);
     expect((await site.sessions.list('ada')).map(({ deviceBound }) => deviceBound)).to.deep.equal([true]);
@@ -140,64 +53,68 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
 
   it('goes on when the bound cookie has expired: the browser renews it before the request', async () => {
     const browser = await trust.launch();
-    const page = await logIn(browser);
+    const { page } = await site.logIn(browser);
     await expire(browser);
-    expect(await visit(page, '/who')).to.equal('ada bound 0');
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
     expect(site.requests).to.deep.equal(['POST /device-bound/refresh', 'POST /device-bound/refresh', 'GET /who']);
     // The challenge for this one came with the last.
     site.requests.length = 0;
     await expire(browser);
-    expect(await visit(page, '/who')).to.equal('ada bound 0');
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
     expect(site.requests).to.deep.equal(['POST /device-bound/refresh', 'GET /who']);
   });
 
+  it('is bound by a key for RS256 where that is all that the browser is offered', async () => {
+    const OFFER = 'Secure-Session-Registration';
+    const algorithms: unknown[] = [];
+    site.server.server.prependListener('request', ({ headers }, response) => {
+      const [header] = String(headers['secure-session-response'] ?? '').split('.');
+      if (header) algorithms.push(JSON.parse(Buffer.from(header, 'base64url').toString()).alg);
+      const { writeHead } = response;
+      response.writeHead = ((...args: [number]) => {
+        if (response.hasHeader(OFFER))
+          response.setHeader(OFFER, String(response.getHeader(OFFER)).replace('ES256 RS256', 'RS256'));
+        return writeHead.apply(response, args);
+      }) as typeof writeHead;
+    });
+    const browser = await trust.launch();
+    const { page } = await site.logIn(browser);
+    await expire(browser);
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
+    expect(algorithms).to.deep.equal(['RS256', 'RS256']);
+  });
+
   for (const name of SERVER_STORES)
-    itOn(
-      name,
-      'is worthless to a thief once the bound cookie has expired, while the browser goes on',
-      async (store) => {
-        await site.close();
-        site = await start(store);
-        const browser = await trust.launch();
-        const page = await logIn(browser);
-        const cookie = await cookiesOf(browser);
-        const asThief = async (): Promise<string> => (await site.fetch('/who', { cookie })).body;
-        clock.tick(9 * MINUTE);
-        expect(await asThief()).to.equal('ada bound 0');
-        await expire(browser);
-        expect(await asThief()).to.equal('nobody unbound 0');
-        expect(await visit(page, '/who')).to.equal('ada bound 0');
-        expect(await asThief()).to.equal('nobody unbound 0');
-        expect(await visit(page, '/who')).to.equal('ada bound 0');
-      },
+    itOn(name, 'is worthless to a thief once the bound cookie has expired, while the browser goes on', (store) =>
+      tryTheft(trust, store, (milliseconds) => clock.tick(milliseconds)),
     );
 
   it('is shown by the login app', async () => {
-    await site.close();
     const app = await createLogin(new MemoryStore({ secure: true }), 'here');
-    site = { ...site, ...(await trust.serve(app.callback())) };
+    const server = await trust.serve(app.callback());
     const page = await (await trust.launch()).newPage();
-    await page.goto(site.at('/login'));
+    const created = (await DeviceEvents.of(page)).next('creation');
+    await page.goto(server.at('/login'));
     await page.getByLabel('Name').fill('ada');
     await page.getByLabel('Password').fill('analytical engine');
-    const bound = nextEvent('bound');
     await page.getByRole('button', { name: 'Log in' }).click();
-    await bound;
-    await page.goto(site.at('/devices'));
+    expect((await created).result).to.equal('Success');
+    await page.goto(server.at('/devices'));
     await page.getByText('bound to this device').waitFor();
+    await server.close();
   });
 
   it('goes on in several tabs, whose requests wait for one renewal', async () => {
     const browser = await trust.launch();
-    const page = await logIn(browser);
+    const { page } = await site.logIn(browser);
     const tabs = [page, await browser.newPage(), await browser.newPage()];
     await expire(browser);
-    expect(await Promise.all(tabs.map((tab) => visit(tab, '/who')))).to.deep.equal(Array(3).fill('ada bound 0'));
-    expect(refreshes()).to.equal(2);
+    expect(await Promise.all(tabs.map((tab) => site.visit(tab, '/who')))).to.deep.equal(Array(3).fill('ada bound 0'));
+    expect(site.refreshes).to.equal(2);
   });
 
   it('is there for fetch, for a form, and for a WebSocket, which wait for the renewal', async () => {
-    site.server.on('upgrade', async (request, socket) => {
+    site.server.server.on('upgrade', async (request, socket) => {
       const { owner = 'nobody' } = site.sessions.of(await site.sessions.open(request));
       const accept = createHash('sha1')
         .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
@@ -209,104 +126,113 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
       socket.on('error', () => undefined);
     });
     const browser = await trust.launch();
-    const page = await logIn(browser);
-    await visit(page, '/static');
+    const { page } = await site.logIn(browser);
+    await site.visit(page, '/static');
     await expire(browser);
     expect(await page.evaluate('fetch("/who").then((response) => response.text())')).to.equal('ada bound 0');
     await expire(browser);
     await page.click('text=Change');
+    await page.waitForURL(site.server.at('/who'));
     expect(await page.innerText('body')).to.equal('ada bound 1');
     await expire(browser);
     const owner = await page.evaluate(
       "new Promise((resolve) => { new WebSocket('wss://' + location.host).onmessage = ({ data }) => resolve(data); })",
     );
     expect(owner).to.equal('ada');
+    expect(site.refreshes).to.equal(4);
   });
 
   it('gives way to another login, while the browser renews the former one', async () => {
     const browser = await trust.launch();
-    const page = await logIn(browser);
-    await visit(page, '/static');
+    const { page, events, id: former } = await site.logIn(browser);
+    await site.visit(page, '/static');
     await expire(browser);
-    const bound = nextEvent('bound');
-    await page.click('text=Log in');
-    await bound;
-    expect(await visit(page, '/who')).to.equal('ada bound 0');
+    const id = await site.submit(page, events);
+    expect(id).to.not.equal(former);
+    expect(site.requests.slice(1, 4)).to.deep.equal([
+      'POST /device-bound/refresh',
+      'POST /device-bound/refresh',
+      'POST /login',
+    ]);
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
+    // The browser has both now, and asks first for either.
     await expire(browser);
-    expect(await visit(page, '/who')).to.equal('ada bound 0');
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
   });
 
   for (const [how, end] of [
-    ['logout', (page: Page) => visit(page, '/logout')],
-    ['revoke() elsewhere', () => site.sessions.revoke('ada')],
+    ['a logout in the browser', (visit: (path: string) => Promise<unknown>) => visit('/logout')],
+    ['revoke() from another device', () => site.sessions.revoke('ada')],
   ] as const)
-    it(`has ended for the browser, too, after ${how}`, async () => {
+    it(`has ended after ${how}: the next proof is answered with continue: false, and the browser drops the binding`, async () => {
       const browser = await trust.launch();
-      const page = await logIn(browser);
-      await end(page);
-      expect(await visit(page, '/who')).to.equal('nobody unbound 0');
+      const { page, events, id } = await site.logIn(browser);
+      await end((path) => site.visit(page, path));
+      expect(await site.visit(page, '/who')).to.equal('nobody unbound 0');
       await expire(browser);
-      expect(await visit(page, '/who')).to.equal('nobody unbound 0');
-      const before = refreshes();
-      expect(await visit(page, '/who')).to.equal('nobody unbound 0');
-      expect(refreshes()).to.equal(before);
+      const ended = events.next('termination');
+      expect(await site.visit(page, '/who')).to.equal('nobody unbound 0');
+      expect(await ended).to.deep.equal({ id, result: 'ServerRequested' });
+      expect(site.refreshes).to.equal(1);
+      expect(await site.visit(page, '/who')).to.equal('nobody unbound 0');
+      expect(site.refreshes).to.equal(1);
     });
 
   it('survives a restart of the browser', async () => {
     const profile = trust.newProfile();
     const browser = await trust.launch(profile);
-    await logIn(browser);
+    await site.logIn(browser);
     await expire(browser);
     await browser.close();
     const page = await (await trust.launch(profile)).newPage();
-    expect(await visit(page, '/who')).to.equal('ada bound 0');
-    expect(refreshes()).to.equal(2);
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
+    expect(site.refreshes).to.equal(2);
   });
 
   it('survives an outage of the store, in which the browser gets a 503', async () => {
     const browser = await trust.launch();
-    const page = await logIn(browser);
+    const { page } = await site.logIn(browser);
     await expire(browser);
-    const failing = stub(site.store, 'load').throws(new Error('down'));
-    expect((await page.goto(site.at('/who')))?.status()).to.equal(503);
+    const failing = stub(store, 'load').throws(new Error('down'));
+    expect((await page.goto(site.server.at('/who')))?.status()).to.equal(503);
+    expect((await page.goto(site.server.at('/static')))?.status()).to.equal(200);
+    expect(site.requests.slice(-2)).to.deep.equal(['POST /device-bound/refresh', 'GET /static server_error']);
     failing.restore();
-    await page.goto(site.at('/who'));
-    expect(await visit(page, '/who')).to.equal('ada bound 0');
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
   });
 
   it('survives a link from another site', async () => {
     const browser = await trust.launch();
-    const page = await logIn(browser);
-    await page.goto(site.at(`/link?to=${encodeURIComponent(site.at('/who'))}`, 'www.elsewhere.test'));
+    const { page } = await site.logIn(browser);
+    await page.goto(site.server.at(`/link?to=${encodeURIComponent(site.server.at('/who'))}`, 'www.elsewhere.test'));
     await expire(browser);
     await page.click('text=Go');
-    await page.waitForURL(site.at('/who'));
+    await page.waitForURL(site.server.at('/who'));
     expect(await page.innerText('body')).to.equal('ada bound 0');
   });
 
   it('is registered also after a login that another site led to', async () => {
     const browser = await trust.launch();
     const page = await browser.newPage();
-    await page.goto(site.at(`/link?to=${encodeURIComponent(site.at('/login'))}`, 'www.elsewhere.test'));
-    const bound = nextEvent('bound');
+    const created = (await DeviceEvents.of(page)).next('creation');
+    await page.goto(site.server.at(`/link?to=${encodeURIComponent(site.server.at('/login'))}`, 'www.elsewhere.test'));
     await page.click('text=Go');
-    await bound;
-    expect(await visit(page, '/who')).to.equal('ada bound 0');
+    expect((await created).result).to.equal('Success');
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
   });
 
-  it('is a 503 once the browser’s quota for proofs is used up', async () => {
-    await site.close();
-    site = await start(new MemoryStore({ secure: true, expire: 86_400 }));
+  it('is a 503 once the browser’s quota for proofs is used up, and keeps its cookies', async () => {
     const browser = await trust.launch();
-    const page = await logIn(browser);
+    const { page } = await site.logIn(browser);
     const statuses: unknown[] = [];
-    for (let i = 0; i < 8; i++) {
+    while (statuses.length < 20 && statuses.at(-1) !== 503) {
       await expire(browser);
-      statuses.push((await page.goto(site.at('/who')))?.status());
+      statuses.push((await page.goto(site.server.at('/who')))?.status());
     }
     expect(statuses.slice(0, 4)).to.deep.equal([200, 200, 200, 200]);
     expect(statuses.at(-1)).to.equal(503);
-    expect(site.requests).to.include('GET /who quota_exceeded');
-    expect((await page.goto(site.at('/static')))?.status()).to.equal(200);
+    expect(site.requests.at(-1)).to.equal('GET /who quota_exceeded');
+    expect((await page.goto(site.server.at('/static')))?.status()).to.equal(200);
+    expect((await browser.cookies()).map(({ name }) => name)).to.deep.equal(['wsession']);
   });
 });
