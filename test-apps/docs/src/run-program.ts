@@ -51,9 +51,10 @@ export async function runToEnd(program: Block): Promise<{ status: number | null;
 function start({ language, code }: Block, env: NodeJS.ProcessEnv) {
   const folder = mkdtempSync(`${ROOT}test-apps/docs/.test/run-`);
   const options = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext };
-  writeFileSync(`${folder}/app.mjs`, language === 'js' ? code : ts.transpile(code, options));
+  const file = code.startsWith('// app.cjs\n') ? 'app.cjs' : 'app.mjs';
+  writeFileSync(`${folder}/${file}`, language === 'js' ? code : ts.transpile(code, options));
   const anyPort = fileURLToPath(new URL('../test/fixtures/any-port.mjs', import.meta.url));
-  const child = spawn(process.execPath, ['--import', anyPort, 'app.mjs'], {
+  const child = spawn(process.execPath, ['--import', anyPort, file], {
     ...{ cwd: folder, env: { ...process.env, NODE_ENV: '', ...env }, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
   });
   let text = '';

@@ -18,7 +18,7 @@ describe('The code in the documents', () => {
 
   it('has a language that is tested, or is text', () => {
     const languages = new Set(documents.flatMap(({ blocks }) => blocks.map(({ language }) => language)));
-    expect(['js', 'ts', 'sh', 'sql', 'console', 'text']).to.include.members([...languages]);
+    expect(['js', 'ts', 'sh', 'sql', 'console', 'nginx', 'caddy', 'text']).to.include.members([...languages]);
   });
 });
 
