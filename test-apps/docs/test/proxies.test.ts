@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { expect } from 'chai';
 import { readDocuments } from 'docs/markdown';
 import { whileRunning } from 'docs/run-program';
@@ -48,9 +49,11 @@ describe('The page on proxies', () => {
         const again = await get(port, '/', { Cookie: cookie });
         expect(again.body).to.equal('https 127.0.0.1 shop.example.com 2800');
       } finally {
-        const exited = once(proxy, 'exit');
-        proxy.kill('SIGTERM');
-        await exited;
+        if (proxy.exitCode === null) {
+          const exited = once(proxy, 'exit');
+          proxy.kill('SIGTERM');
+          await exited;
+        }
       }
     });
   }
@@ -98,19 +101,21 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Until the proxy accepts connections. */
+/** Until the proxy speaks TLS: Caddy makes its certificate after it begins to listen. */
 async function listening(port: number, proxy: ChildProcess): Promise<void> {
-  while (proxy.exitCode === null) {
-    const socket = connect(port, '127.0.0.1');
-    const [event] = await Promise.race([
-      once(socket, 'connect').then(() => ['connect']),
-      once(socket, 'close').then(() => ['close']),
-    ]).catch(() => ['close']);
+  const isReady = async (): Promise<boolean> => {
+    const socket = connect({ port, host: '127.0.0.1', servername: 'shop.example.com', rejectUnauthorized: false });
+    const ready = await once(socket, 'secureConnect').then(
+      () => true,
+      () => false,
+    );
     socket.destroy();
-    if (event === 'connect') return;
+    return ready;
+  };
+  while (!(await isReady())) {
+    if (proxy.exitCode !== null) throw new Error(`The proxy ended with ${proxy.exitCode}.`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error(`The proxy ended with ${proxy.exitCode}.`);
 }
 
 async function get(port: number, path: string, headers: Record<string, string>) {
