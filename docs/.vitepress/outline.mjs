@@ -27,6 +27,8 @@ export function readOutline() {
     .filter((name) => name.endsWith('.md') && name !== 'recipes.md')
     .map((name) => name.slice(0, -3));
   const stores = readdirSync(`${ROOT}/packages`).filter((name) => name !== 'koa-wsession');
+  const listed = recipes(documents);
+  const isListed = (name) => listed.some(({ pages }) => pages.some(({ source }) => source === `docs/${name}.md`));
   const guides = documents.filter((name) => !EXPLAINED.includes(name));
   const decisions = linksOf('docs/decisions/README.md');
   const libraries = linksOf('docs/migrating/README.md');
@@ -39,17 +41,11 @@ export function readOutline() {
         Stores: 'Choose a store',
       }),
     ]),
-    ...recipes().map(({ text, headings }) =>
-      group(
-        `Guides: ${text.toLowerCase()}`,
-        'guides',
-        headings.map((heading) => ({ source: 'docs/recipes.md', heading, title: heading, slug: slugOf(heading) })),
-      ),
-    ),
+    ...listed.map(({ text, pages }) => group(`Guides: ${text.toLowerCase()}`, 'guides', pages)),
     group(
       'Guides: more',
       'guides',
-      guides.map((name) => whole(`docs/${name}.md`, name)),
+      guides.filter((name) => !isListed(name)).map((name) => whole(`docs/${name}.md`, name)),
     ),
     group('Guides: migrating', 'guides/migrating', [
       whole('docs/migrating/README.md', 'index', 'Overview'),
@@ -87,20 +83,23 @@ function linksOf(source) {
   return documentOf(read(source)).links.filter((link) => /^[\w-]+\.md$/.test(link));
 }
 
-/** The groups of recipes, as the list at the top of the recipes has them. Sections that it leaves out come last. */
-function recipes() {
+/** The groups of guides, as the list at the top of the recipes has them. Sections that it leaves out come last. */
+function recipes(documents) {
+  const recipe = (heading) => ({ source: 'docs/recipes.md', heading, title: heading, slug: slugOf(heading) });
   const { intro, sections } = documentOf(read('docs/recipes.md'));
   const titles = new Map(sections.map(({ heading }) => [`#${slugOf(heading)}`, heading]));
   const groups = Array.from(intro.matchAll(/^\*\*(.+?)\*\*: (.*)$/gm), ([, text, line]) => ({
     text,
-    headings: Array.from(line.matchAll(/\]\((#.*?)\)/g), ([, anchor]) => take(anchor)).filter(Boolean),
+    pages: Array.from(line.matchAll(/\]\(([^)]+)\)/g), ([, link]) => take(link)).filter(Boolean),
   }));
-  return [...groups, { text: 'other recipes', headings: [...titles.values()] }];
+  return [...groups, { text: 'other recipes', pages: Array.from(titles.values(), recipe) }];
 
-  function take(anchor) {
-    const heading = titles.get(anchor);
-    titles.delete(anchor);
-    return heading;
+  /** A section of the recipes, or a document next to it. */
+  function take(link) {
+    if (documents.includes(link.slice(0, -3))) return whole(`docs/${link}`, link.slice(0, -3));
+    const heading = titles.get(link);
+    titles.delete(link);
+    return heading && recipe(heading);
   }
 }
 

@@ -2,7 +2,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { type Block, readDocuments } from 'docs/markdown';
-import { type Running, whileRunning } from 'docs/run-program';
+import { type Running, runToEnd, whileRunning } from 'docs/run-program';
 
 /** Pieces of the recipes, in an app of their own, with the inputs that go wrong. */
 describe('The recipes', () => {
@@ -38,6 +38,82 @@ describe('The recipes', () => {
   const LOGIN = `curl -s -c jar localhost:3000`;
   const UPGRADE = `curl -s -i -b jar -H 'Connection: Upgrade' -H 'Upgrade: websocket' localhost:3000`;
   const OURS = `-H 'Origin: https://example.com'`;
+
+  const accounts = asProgram(`
+      import { bodyParser } from '@koa/bodyparser';
+      import Router from '@koa/router';
+      const router = new Router();
+      const checkPassword = async ({ name, password }) => (password === 'right' ? { id: name } : undefined);
+      app.use(sessions).use(bodyParser()).use(router.routes());
+      ${codeOf('Login, logout, "remember me"')}
+      ${codeOf('A recent login')}
+      ${codeOf('A list of devices')}
+      ${codeOf('After a password change')}
+      ${codeOf('Keys that visitors choose')}
+      app.listen(3000);`);
+  const STATUS = `curl -s -o /dev/null -w '%{http_code} %{redirect_url}'`;
+  const logIn = (jar: string, more = '') =>
+    `${STATUS} -c ${jar} ${more} -d 'name=ada&password=right' localhost:3000/login`;
+
+  it('Login: a wrong password, no form, and no User-Agent', () =>
+    whileRunning(accounts, {}, async ({ run }) => {
+      expect(await run(`${STATUS} -d 'name=ada&password=wrong' localhost:3000/login`)).to.equal('401 ');
+      expect(await run(`${STATUS} -X POST localhost:3000/login`)).to.equal('401 ');
+      expect(await run(`${STATUS} -H 'Content-Type: application/json' -d '{' localhost:3000/login`)).to.equal('400 ');
+      expect(await run(logIn('jar', "-H 'User-Agent:'"))).to.match(/^302 /);
+      expect(await run('curl -s -b jar localhost:3000/devices')).to.match(/"current":true/);
+    }));
+
+  it('Login: the cookie ends with the browser, or stays for 30 days', () =>
+    whileRunning(accounts, {}, async ({ run }) => {
+      const cookie = (form: string) =>
+        run(`curl -s -D - -o /dev/null -d 'name=ada&password=right${form}' localhost:3000/login | grep -i set-cookie`);
+      expect(await cookie('')).not.to.match(/max-age|expires/i);
+      expect(await cookie('&remember=on')).to.match(/max-age=2592000/i);
+    }));
+
+  it('Devices and passwords: an anonymous visitor is a 401, another device is logged out, this one stays', () =>
+    whileRunning(accounts, {}, async ({ run }) => {
+      for (const step of [
+        'localhost:3000/devices',
+        '-X POST localhost:3000/devices/x/logout',
+        '-d "" localhost:3000/password',
+      ])
+        expect(await run(`${STATUS} ${step}`)).to.equal('401 ');
+      await run(logIn('one'));
+      await run(logIn('two'));
+      expect(await run(`${STATUS} -b one -X POST localhost:3000/devices/guessed/logout`)).to.match(/^302 /);
+      expect(await run(`${STATUS} -b one -c one -d "" localhost:3000/password`)).to.match(/^302 .*\/account$/);
+      expect(await run(`${STATUS} -b two localhost:3000/devices`)).to.equal('401 ');
+      expect(await run(`${STATUS} -b one localhost:3000/devices`)).to.equal('200 ');
+    }));
+
+  it("A recent login: without one, the visitor is asked, and another user's password doesn't count", () =>
+    whileRunning(accounts, {}, async ({ run }) => {
+      expect(await run(`${STATUS} -X POST localhost:3000/email`)).to.match(/^302 .*\/confirm$/);
+      await run(logIn('jar'));
+      expect(await run('curl -s -b jar -X POST localhost:3000/email')).to.equal('Changed.');
+      expect(await run(`${STATUS} -b jar -d 'name=bob&password=right' localhost:3000/confirm`)).to.equal('401 ');
+      expect(await run(`${STATUS} -b jar -d 'name=ada&password=right' localhost:3000/confirm`)).to.match(/^302 /);
+    }));
+
+  it("Keys that visitors choose: the names of an object's methods were not seen", () =>
+    whileRunning(accounts, {}, async ({ run }) => {
+      for (const page of ['home', 'toString', '__proto__', 'constructor'])
+        expect(await run(`curl -s localhost:3000/seen/${page}`)).to.equal('for the first time');
+    }));
+
+  it('Key rotation: a secret that is unset ends the app at its start, with a message', async () => {
+    const code = recipes?.blocks.find(({ code }) => code.includes('OLD_SECRET'))?.code ?? '';
+    const unset = `delete process.env.SESSION_SECRET;\n`;
+    const { status, output } = await runToEnd({
+      language: 'js',
+      line: 0,
+      code: code.replace('const {', `${unset}const {`),
+    });
+    expect(output).to.include('Invalid option keys');
+    expect(status).to.equal(1);
+  });
 
   it('WebSockets: another origin is a 403, an anonymous visitor a 401, a store that fails a 503', () =>
     whileRunning(upgrade, {}, async (running) => {
