@@ -38,7 +38,7 @@ describe('The programs in the documents', () => {
   const blocks = documents.find(({ path }) => path === 'README.md')?.blocks ?? [];
   const counter = blocks.find(isProgram) as Block;
   const shown = blocks.find(({ language }) => language === 'console');
-  for (const other of blocks.filter((block) => !isProgram(block) && block.code.includes('app.use(session(new '))) {
+  for (const other of blocks.filter((block) => !isProgram(block) && block.code.includes('app.use(session('))) {
     const block = { ...counter, code: counter.code.replace(/^app\.use\(session.*$/m, other.code) };
     itRuns(block, `run: README.md:${other.line}, in place of the line in the counter`, () => run(block, shown));
   }
