@@ -1,5 +1,5 @@
 import { OptionError } from './errors.js';
-import { type Instant, isWithin, now, RecentRecords } from './features/recent-records.js';
+import { type Instant, isWithin, now, RecentRecords } from './recent-records.js';
 import { StoreDecorator } from './store/decorator.js';
 import { checkOption, checkOptionNames, isPositive } from './store/options.js';
 import { applyChanges, isRecord } from './store/record.js';
@@ -145,8 +145,9 @@ class NearCache extends StoreDecorator {
   /**
    * From before the write is sent until it is answered, failed or timed out, the key has no record in the cache.
    *
-   * After that, it has the record that the write made, where that is known: for `maxAge` from when the write was sent. Its
-   * own announcement can't be told from that of a later write, and may stand for both; within `maxAge`, that is no matter.
+   * After that, it has the record that the write made, where that is known: for `maxAge` from when the write was sent. The
+   * feed doesn't say which write it announces. So one announcement may be taken for that of this write although a later
+   * write came, too: then the record is outdated, for at most `maxAge`.
    */
   async #write<T>(
     key: string,
@@ -211,7 +212,7 @@ class NearCache extends StoreDecorator {
     void this.#sync();
   }
 
-  /** Without an answer, or with one from before a gap, the records aren't used any longer than they were to be. */
+  /** If it fails, or is answered from before a gap, `#syncedAt` stays: the records are used until `maxAge` after the last sync. */
   async #sync(): Promise<void> {
     const [epoch, startedAt] = [this.#epoch, now()];
     try {

@@ -144,7 +144,7 @@ async function sessionOf({ found, hasToken, tokens }: SessionRequest, id: string
   return found && load(tokens, found.by);
 }
 
-/** Stores the binding if it is still what it was. The session's expiry stays: a proof is no use of it. */
+/** Stores the binding if it is still what it was. The session's expiry stays: a proof doesn't count as using the session. */
 function changesTo(binding: device.Binding, known: Loaded): Changes {
   return {
     set: new Map([[device.BINDING_KEY, JSON.stringify(binding)]]),

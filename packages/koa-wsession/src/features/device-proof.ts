@@ -14,8 +14,8 @@ export type DeviceKey =
 const MAX_LENGTH = 4096;
 
 /**
- * The challenge that a proof answers, once `known`, or at a registration the key in the proof itself, turns out to have
- * signed it; `undefined` for anything else.
+ * Verifies a proof, and returns the challenge that it answers, and its key. `known` must have signed it; at a registration,
+ * where no key is known, the key in the proof itself. Returns `undefined` for anything else.
  */
 export function openProof(jwt: unknown, known?: DeviceKey): { challenge: string; key: DeviceKey } | undefined {
   if (typeof jwt !== 'string' || jwt.length > MAX_LENGTH) return undefined;

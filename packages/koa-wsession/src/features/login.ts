@@ -88,7 +88,7 @@ function planFor(
     // A second click comes with the id that the first one replaced: it goes on from there, for the same owner.
     base: successor?.get(OWNER_KEY) === owner ? pick(successor, isData) : NONE,
     add,
-    isFresh: before !== undefined && before !== owner,
+    resetsAge: before !== undefined && before !== owner,
     // Clicked twice at once: the one that comes second starts with the anonymous content that it loaded.
     ifEnded: (how) => (how === 'replaced' && before === undefined ? pick(entries, isKept) : NONE),
     isUnique: isFlashKey,

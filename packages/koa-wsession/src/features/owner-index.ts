@@ -32,7 +32,7 @@ export function groupOf(name: string, { key, text }: Finder): string {
   return addressOf(name, key === OWNER_KEY ? text : `sid:${text}`);
 }
 
-/** By what a session is revoked besides its address: its groups, and when its owner logged in, or else it began. */
+/** What `revokeUntil` needs to know about a session: its groups, and when its owner logged in, or else when it was created. */
 export function standingOf(
   name: string,
   { entries, createdAt }: Pick<SessionRecord, 'entries' | 'createdAt'>,
@@ -106,9 +106,9 @@ class IndexedStore extends StoreDecorator {
 }
 
 /**
- * Until when the index names a session that is stored now: at least its lifetime longer than it lives, so that not every
- * renewal has to renew that, too. The instant follows from the record alone: it is on a grid as wide as the lifetime,
- * rounded up to a power of two.
+ * When a session's entry in the index expires: at least one lifetime after the session, so that most renewals needn't touch
+ * the index. The instant is a multiple of the lifetime, which is rounded up to a power of two, so that it can be computed
+ * again from `updatedAt` and `expiresAt` alone.
  */
 function listedUntil(updatedAt: number, expiresAt: number): number {
   const grid = 2 ** Math.ceil(Math.log2(Math.max(expiresAt - updatedAt, 1000)));

@@ -98,7 +98,7 @@ export class Owners {
       .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime());
   }
 
-  /** The owner's live sessions by key; of one that goes on under another id meanwhile, that. */
+  /** The owner's live sessions by key. A session that was replaced meanwhile is listed under its new key. */
   async live(owner: string): Promise<Map<string, SessionRecord>> {
     const live = new Map<string, SessionRecord>();
     const seen = new Set<string>();

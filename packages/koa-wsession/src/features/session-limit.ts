@@ -79,7 +79,7 @@ export class SessionLimit {
     );
     const taken = await this.#seatsOf(owner);
     const isNew = !taken.has(seat);
-    // The live ones count besides: some may be older than the limit.
+    // Live sessions count, too: some may have begun before the limit was set, and hold no seat.
     if (isNew && taken.size >= this.#limit) throw new SessionLimitError(this.#limit);
     if (await this.#take(owner, seat, isNew)) return;
     await this.#removeEmpty(owner);
@@ -141,8 +141,8 @@ export class SessionLimit {
 }
 
 /**
- * An owner's sessions, those together that are about to be one: one that is given a new id, with the new one; and those
- * that are about to take the place of the same one, of which only one will. The oldest first.
+ * Groups an owner's sessions into lines, the oldest first. A session that is given a new id and its successor form one
+ * line. So do several sessions that are about to take the place of the same one, since only one of them will.
  */
 function toLines(live: ReadonlyMap<string, SessionRecord>): Line[] {
   const originOf = (key: string): string => {

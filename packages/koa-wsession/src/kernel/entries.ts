@@ -3,7 +3,8 @@ import type { Changes, Entries } from '../store/store.js';
 
 /*
  * Besides the user's keys, a session has entries of the core and of its features. They are merged, carried and expired
- * like any other; only their keys differ, by a NUL in front. A user's key that begins with a NUL gets a second one.
+ * like any other; only their keys differ, by a NUL in front. A user's key that begins with a NUL gets a second one. A login
+ * keeps only the entries that it names (`planFor` in features/login.ts).
  */
 
 /** This session's own lifetime, from `ctx.session.maxAge`. */

@@ -4,7 +4,7 @@ import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
 export interface HeldSession {
   /** Whether something is to be stored before the response is sent. */
   isUnsaved(): boolean;
-  /** The same once the headers are out: only as long as the handler's changes were never stored, since later ones are late. */
+  /** The same for a response whose headers are out: until the first commit. Changes after that are late. */
   isUncommitted(): boolean;
   /** Whether it sends its token in this response header (lower case). */
   ownsHeader(name: string): boolean;
@@ -14,7 +14,7 @@ export interface HeldSession {
 }
 
 /**
- * Whoever responds, the session is stored first: from the first `writeHead`, `write`, `flushHeaders` or `end` of an
+ * No response is sent before its session is saved: from the first `writeHead`, `write`, `flushHeaders` or `end` of an
  * unsaved session, the calls are queued until it is saved. If that fails, they are dropped, and the response is the
  * error's. Once the headers are out, only `end` is held, and sent in any case.
  */
@@ -51,7 +51,7 @@ export class HeldResponse {
 
   /** Calls the response's own method; or holds the call until the session is saved, and returns `held` in its place. */
   #call<T>(method: (...args: never) => T, args: unknown[], held: T, isLate = false): T {
-    // After an `end` that is held, too, as after one that was sent: only without the error event, since nobody can tell.
+    // As after an `end` that was sent, but for the `error` event: the response may still fail for another reason.
     if (this.#unpretend || (this.#dropped && this.#response.writableEnded)) {
       callBack(args, this.#dropped?.error ?? new Error('write after end'));
       return held;

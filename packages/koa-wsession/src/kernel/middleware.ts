@@ -80,7 +80,7 @@ export class SessionKernel {
 
   /** Opens the session of a request that doesn't come through Koa. */
   async open(req: IncomingMessage, { response, app }: OpenOptions): Promise<Session> {
-    const { secure, protocol } = transportOf(req, app);
+    const { secure, protocol } = protocolOf(req, app);
     const context: RequestContext = {
       req,
       res: response,
@@ -141,7 +141,7 @@ function nextTurn(): Promise<void> {
 }
 
 /** How the request came, as Koa decides it. */
-function transportOf(request: IncomingMessage, app: OpenOptions['app']): { secure: boolean; protocol: string } {
+function protocolOf(request: IncomingMessage, app: OpenOptions['app']): { secure: boolean; protocol: string } {
   if (app) return app.createContext(request, new ServerResponse(request));
   const isEncrypted = (request.socket as TLSSocket).encrypted === true;
   return { secure: isEncrypted, protocol: isEncrypted ? 'https' : 'http' };

@@ -12,10 +12,13 @@ export interface ReplacePlan {
   /** Entries of the new record that override all others. */
   readonly add: Entries;
   /** Whether the session's age starts anew. */
-  readonly isFresh: boolean;
+  readonly resetsAge: boolean;
   /** If the session was replaced, or ended otherwise, meanwhile: what it starts again with; `undefined`: it fails. */
   readonly ifEnded: (how: 'replaced' | 'none') => Entries | undefined;
-  /** Whether an entry must not be in two sessions: one that was stored already doesn't start again. */
+  /**
+   * Whether an entry must never be in two sessions, as flash messages mustn't. Where the session starts again because the old
+   * one ended, such an entry doesn't move over if it had been stored.
+   */
   readonly isUnique: (key: string) => boolean;
 }
 
@@ -33,7 +36,7 @@ export interface ReplaceSituation {
 export const SAME_CONTENT: ReplacePlan = {
   keeps: () => true,
   add: new Map(),
-  isFresh: false,
+  resetsAge: false,
   ifEnded: () => undefined,
   isUnique: () => false,
 };

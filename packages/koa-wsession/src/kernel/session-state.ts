@@ -22,7 +22,7 @@ export class SessionState implements TrackerWatcher {
   /** The request came with the id of a session that goes on under another one, whose key this is. */
   replacedBy: string | undefined;
   /** The record was made by this request. */
-  isFresh: boolean = false;
+  isMadeHere: boolean = false;
   /** `due`: the expiry is to be reset even if nothing else changed. */
   renewal: 'none' | 'due' | 'done' = 'none';
   /** When the visitor was last sent the token that it came with, in `performance.now()` milliseconds. */

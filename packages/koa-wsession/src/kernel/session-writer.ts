@@ -104,7 +104,7 @@ export class SessionWriter {
     state.renewal = 'done';
     state.tracker.markSaved(changes);
     if (this.#isReachable) this.#writeToken(result, after);
-    if (!state.isFresh) state.resentAt = performance.now();
+    if (!state.isMadeHere) state.resentAt = performance.now();
     this.#publish('renewed', result.key);
     if (result.lastRevision !== (loaded.lastRevision ?? 0) + 1) await this.#checkLifetime(state, result);
     return undefined;
@@ -180,7 +180,7 @@ export class SessionWriter {
       keeps(key) && !own.set.has(key) && !own.delete.includes(key) && !add.has(key) && key !== FORMER_KEY;
     let entries = new Map([...state.tracker.snapshot(keeps), ...add]);
     if (!tokens.renewsTokens) entries.set(FORMER_KEY, JSON.stringify(old.key));
-    let fresh = await this.#make(state, entries, plan.isFresh ? Date.now() : old.createdAt);
+    let fresh = await this.#make(state, entries, plan.resetsAge ? Date.now() : old.createdAt);
     await this.#endOthers(state);
     let revision = old.revision ?? 0;
     let known = state.tracker.stored;
@@ -285,7 +285,7 @@ export class SessionWriter {
   /** The session is this record from now on, and the visitor gets its token. */
   #adopt(state: SessionState, fresh: Loaded, entries: Entries): void {
     state.loaded = fresh;
-    state.isFresh = true;
+    state.isMadeHere = true;
     state.renewal = 'done';
     state.tracker.replaceStored(entries);
     this.#writeToken(fresh, entries);

@@ -230,7 +230,7 @@ export class SealedTokenStore extends TokenStore {
     return !this.store.capabilities.revokes;
   }
 
-  /** Of a store that asks another one what was revoked, a cache may tell. */
+  /** Where the store asks another one what was revoked, a near cache of that one may answer. */
   protected keyOf(token: string): { key: string; revision: number | undefined } {
     return { key: token, revision: this.loadsAtOnce ? undefined : 0 };
   }

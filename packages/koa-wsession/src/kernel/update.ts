@@ -41,7 +41,7 @@ export async function tryUpdate(
   const changes = { set, delete: [...removed] };
 
   if (state.loaded) {
-    // What this request assigned to a key is what it goes on from, whatever others did to the key.
+    // A key that this request has assigned goes on from that value, whatever other requests did: it isn't compared.
     const expect = new Map([...before].filter(([key, text]) => text === tracker.stored.get(key)));
     const actual = await writer.update(state, state.loaded, changes, expect);
     for (const [key, text] of actual ?? []) tracker.refresh(key, text, before.get(key));

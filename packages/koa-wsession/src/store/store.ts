@@ -23,6 +23,8 @@
  * while `Date.now() < until`. Removing expired records in time is the store's own business.
  *
  * **Nothing given or returned is changed afterwards**, by the store or by the core.
+ *
+ * Whatever is added here, `StoreDecorator` has to pass on.
  */
 export interface Store {
   /** Seconds that a session lives after its last change. */

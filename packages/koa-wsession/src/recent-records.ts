@@ -1,4 +1,4 @@
-import type { SessionRecord } from '../store/store.js';
+import type { SessionRecord } from './store/store.js';
 
 /** A moment by both clocks: one can be set, the other may stand still while the machine sleeps. */
 export interface Instant {
