@@ -509,20 +509,21 @@ describe('the traces', () => {
         '/read': (ctx) => ctx.session.a,
         '/end': (ctx) => ctx.session.destroy(),
       },
-      { store },
+      { store, name: 'counted' },
     );
     const ada = site.visitor();
     await ada.get('/');
     const hashes = spy(crypto, 'hash');
+    const count = () => hashes.args.filter(([, data]) => String(data).startsWith('counted\0')).length; // not of other tests
     syncBuiltinESMExports();
     try {
-      await site.visitor().get('/read', { headers: { cookie: 'wsession=forged' } });
+      await site.visitor().get('/read', { headers: { cookie: 'counted=forged' } });
       await ada.get('/read');
       await ada.get('/', { headers: { cookie: ada.cookie } });
-      expect(hashes.callCount, 'without').to.equal(0);
+      expect(count(), 'without').to.equal(0);
       listenToCalls();
       await ada.get('/read');
-      expect(hashes.callCount, 'with').to.equal(1);
+      expect(count(), 'with').to.equal(1);
     } finally {
       restore();
       syncBuiltinESMExports();
