@@ -9,7 +9,7 @@ import { counterApp } from './app.js';
 import { startProxy } from './proxy.js';
 import { type ClientOptions, clients, nodeClients } from './support.js';
 
-const TIMEOUT = 250;
+const TIMEOUT = 750;
 /** What a busy machine may add. */
 const SLACK = 8000;
 

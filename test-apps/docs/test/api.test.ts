@@ -4,7 +4,7 @@ import { ROOT } from 'docs/markdown';
 
 describe('The API reference', () => {
   it('is made without a warning, and no export lacks its docstring', function () {
-    this.timeout(120_000);
+    this.timeout(600_000);
     const { NODE_V8_COVERAGE: _, ...env } = process.env; // it would take twice the time
     const typedoc = `${ROOT}node_modules/typedoc/bin/typedoc`;
     const { status, stdout, stderr } = spawnSync(process.execPath, [typedoc, '--emit', 'none'], {
