@@ -1,6 +1,9 @@
 /** An argument of a command. */
 export type Argument = string | number | Buffer;
 
+/** Sends a command. `deadline`: a command that wasn't sent by then need not be sent any more. */
+export type Send = (line: readonly Argument[], deadline: number) => Promise<unknown>;
+
 /** What differs between the clients. */
 export interface Client {
   /** `ready`, or what the client does instead. */
@@ -13,15 +16,21 @@ export interface Client {
   listen(how: 'on' | 'off', wake: () => void, note: (error: unknown) => void): void;
   /** Connects a client that leaves this to the first command. */
   connect(): void;
-  /** Sends `eval` or `evalsha` of one key, the fourth in line, to its master. */
-  runScript: Send;
+  /** Sends a script and its arguments to the master of its key. */
+  runScript(
+    command: 'eval' | 'evalsha',
+    script: string,
+    key: string,
+    args: readonly Argument[],
+    deadline: number,
+  ): Promise<unknown>;
   /** How to send commands without keys to each server that takes writes: one, or the masters of a Cluster. */
   primaries(): Promise<Send[]>;
   /**
    * Opens a connection on which the server announces the keys that begin with a prefix and change. A client for a Cluster
    * has none: each server announces its own keys only, and keys move.
    */
-  readonly track?: (prefix: string, listener: TrackingListener) => Tracking;
+  readonly track: ((prefix: string, listener: TrackingListener) => Tracking) | undefined;
 }
 
 /** A connection of its own on which the server announces keys that change. */
@@ -42,9 +51,6 @@ export interface TrackingListener {
   /** These keys changed; `null`: any may have. */
   changed(keys: readonly unknown[] | null): void;
 }
-
-/** Sends a command. `deadline`: a command that wasn't sent by then need not be sent any more. */
-export type Send = (line: readonly Argument[], deadline: number) => Promise<unknown>;
 
 /** The milliseconds until a deadline (`performance.now()` milliseconds) as a timer takes them. */
 export function millisecondsUntil(deadline: number): number {

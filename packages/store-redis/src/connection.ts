@@ -1,10 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { checkOption } from 'koa-wsession/store';
 import { type Argument, type Client, millisecondsUntil, type Send } from './client.js';
 import { isUnknownScript, messageOf, toPlainError } from './errors.js';
 import { Feed } from './feed.js';
-import { IdempotencyKey } from './idempotency-key.js';
-import { Ioredis, type IoredisLike, isIoredis } from './ioredis.js';
-import { isNodeRedis, NodeRedis, type NodeRedisLike } from './node-redis.js';
+import { type IoredisLike, ioredis, isIoredis } from './ioredis.js';
+import { isNodeRedis, type NodeRedisLike, nodeRedis } from './node-redis.js';
 import type { Script } from './scripts.js';
 
 /** The clients that a {@link RedisStore} takes, described by what is used of them: no version's types are needed. */
@@ -35,7 +35,7 @@ export class Connection {
       'a client of ioredis 5 or 6 (new Redis(…), new Redis.Cluster(…)) or of node-redis 5 or 6 (createClient(…), ' +
       'createCluster(…)); for tests without Redis, use MemoryStore in place of a mock';
     checkOption('redis', redis, (value) => isIoredis(value) || isNodeRedis(value), expected);
-    this.#client = isIoredis(redis) ? new Ioredis(redis) : new NodeRedis(redis as NodeRedisLike);
+    this.#client = isIoredis(redis) ? ioredis(redis) : nodeRedis(redis as NodeRedisLike);
   }
 
   /** What the client puts before every key. */
@@ -50,22 +50,35 @@ export class Connection {
   }
 
   /**
-   * Runs a script on one key; one that writes gets the time and an idempotency key as its first arguments. Sends nothing
-   * after the deadline (`performance.now()` milliseconds). Rejects with a plain Error when Redis can't be reached or
-   * refuses.
+   * Runs a script on one key, one that writes at most once and never too late: it gets the time and an idempotency key as its
+   * first arguments. Sends nothing after the deadline (`performance.now()` milliseconds). Rejects with a plain Error when
+   * Redis can't be reached or refuses.
+   *
+   * A client that loses the connection sends unanswered commands again once it is connected, be it hours later; none can
+   * be taken back. The record remembers the key, so that an update that arrives twice is carried out once. And the key is
+   * a Buffer, which the client writes out as it is when it sends: wiped at the deadline, it makes a command that is still
+   * sent do nothing. (Otherwise a write whose request got a 503 would overwrite what another process stored since.)
    */
   async run(script: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
-    const idempotencyKey = script.writes ? new IdempotencyKey(deadline) : undefined;
-    const argv = idempotencyKey ? [Date.now(), idempotencyKey.bytes, ...args] : args;
-    const run = (command: 'eval' | 'evalsha', source: string): Promise<unknown> =>
-      this.#send(deadline, () => this.#client.runScript([command, source, 1, key, ...argv], deadline));
+    if (!script.writes) return this.#evaluate(script, key, args, deadline);
+    const idempotencyKey = randomBytes(6);
+    const timer = setTimeout(() => idempotencyKey.fill(0), millisecondsUntil(deadline));
     try {
-      return await run('evalsha', script.sha);
+      return await this.#evaluate(script, key, [Date.now(), idempotencyKey, ...args], deadline);
+    } finally {
+      clearTimeout(timer);
+      idempotencyKey.fill(0);
+    }
+  }
+
+  async #evaluate({ sha, source }: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
+    const run = (command: 'eval' | 'evalsha', script: string): Promise<unknown> =>
+      this.#send(deadline, () => this.#client.runScript(command, script, key, args, deadline));
+    try {
+      return await run('evalsha', sha);
     } catch (error) {
       if (!isUnknownScript(error)) throw error;
-      return await run('eval', script.source);
-    } finally {
-      idempotencyKey?.wipe();
+      return run('eval', source);
     }
   }
 

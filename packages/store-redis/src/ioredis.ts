@@ -1,4 +1,4 @@
-import type { Argument, Client, Send, Tracking, TrackingListener } from './client.js';
+import type { Argument, Client, Tracking, TrackingListener } from './client.js';
 
 /** A client of ioredis 5 or 6, for one server, Sentinel (`new Redis(…)`) or Cluster (`new Redis.Cluster(…)`). */
 export interface IoredisLike {
@@ -30,45 +30,26 @@ export function isIoredis(value: unknown): value is IoredisLike {
   return [createBuiltinCommand, connect, on, off].every((method) => typeof method === 'function');
 }
 
-export class Ioredis implements Client {
-  readonly #redis: IoredisLike;
-  readonly track?: NonNullable<Client['track']>;
-
-  constructor(redis: IoredisLike) {
-    this.#redis = redis;
-    if (redis.duplicate && !redis.nodes) this.track = (prefix, listener) => track(redis, prefix, listener);
-  }
-
-  get status(): string {
-    return this.#redis.status ?? 'ready'; // undefined: a stub
-  }
-
-  get closed(): string | undefined {
-    return this.status === 'end' ? 'The Redis client is closed' : undefined;
-  }
-
-  get keyPrefix(): string {
-    return String(this.#redis.options?.keyPrefix ?? '');
-  }
-
-  listen(how: 'on' | 'off', wake: () => void, note: (error: unknown) => void): void {
-    for (const event of ['ready', 'end']) this.#redis[how](event, wake);
-    this.#redis[how]('error', note);
-  }
-
-  /** The client reports a failure itself. */
-  connect(): void {
-    if (this.#redis.status === 'wait') this.#redis.connect().catch(() => {});
-  }
-
-  runScript(line: readonly Argument[]): Promise<unknown> {
-    return send(this.#redis, line);
-  }
-
-  async primaries(): Promise<Send[]> {
-    const nodes = this.#redis.nodes?.('master') ?? [this.#redis];
-    return nodes.map((node) => (line) => send(node, line));
-  }
+export function ioredis(redis: IoredisLike): Client {
+  return {
+    get status() {
+      return redis.status ?? 'ready'; // undefined: a stub
+    },
+    get closed() {
+      return redis.status === 'end' ? 'The Redis client is closed' : undefined;
+    },
+    keyPrefix: String(redis.options?.keyPrefix ?? ''),
+    listen(how, wake, note) {
+      for (const event of ['ready', 'end']) redis[how](event, wake);
+      redis[how]('error', note);
+    },
+    connect() {
+      if (redis.status === 'wait') redis.connect().catch(() => {}); // the client reports it itself
+    },
+    runScript: (command, script, key, args) => send(redis, [command, script, 1, key, ...args]),
+    primaries: async () => (redis.nodes?.('master') ?? [redis]).map((node) => (line) => send(node, line)),
+    track: redis.duplicate && !redis.nodes ? (prefix, listener) => track(redis, prefix, listener) : undefined,
+  };
 }
 
 /**

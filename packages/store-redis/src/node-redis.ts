@@ -1,11 +1,4 @@
-import {
-  type Argument,
-  type Client,
-  millisecondsUntil,
-  type Send,
-  type Tracking,
-  type TrackingListener,
-} from './client.js';
+import { type Argument, type Client, millisecondsUntil, type Tracking, type TrackingListener } from './client.js';
 
 /** A client of node-redis 5 or 6, for one server (`createClient(…)`) or Cluster (`createCluster(…)`). */
 export interface NodeRedisLike {
@@ -42,57 +35,39 @@ export function isNodeRedis(value: unknown): value is NodeRedisLike {
   return [withCommandOptions, sendCommand, on, off].every(is) && [createPool, nodeClient].some(is);
 }
 
-export class NodeRedis implements Client {
-  readonly #redis: NodeRedisLike;
-  readonly track?: NonNullable<Client['track']>;
-  #wasOpen = false;
-
-  constructor(redis: NodeRedisLike) {
-    this.#redis = redis;
-    if (redis.duplicate && !redis.nodeClient) this.track = (prefix, listener) => track(redis, prefix, listener);
-  }
-
-  get status(): string {
-    const { isReady, masters = [], nodeClient } = this.#redis;
-    return (nodeClient ? masters.length > 0 : isReady) ? 'ready' : 'connecting';
-  }
-
-  get closed(): string | undefined {
-    this.#wasOpen ||= this.#redis.isOpen;
-    if (this.#redis.isOpen) return undefined;
-    const advice = 'The Redis client is not connected: call client.connect() first';
-    return this.#wasOpen ? 'The Redis client is closed' : advice;
-  }
-
-  get keyPrefix(): string {
-    return String(this.#redis._keyPrefix ?? '');
-  }
-
-  /** The first two events are a client's, the next two a Cluster's. */
-  listen(how: 'on' | 'off', wake: () => void, note: (error: unknown) => void): void {
-    for (const event of ['ready', 'end', 'connect', 'disconnect']) this.#redis[how](event, wake);
-    this.#redis[how]('error', note);
-  }
-
-  /** Does nothing: the app connects the client. */
-  connect(): void {}
-
-  runScript(
-    [command = '', script = '', count = 1, key, ...args]: readonly Argument[],
-    deadline: number,
-  ): Promise<unknown> {
-    const prefixed = this.keyPrefix + key; // added by methods such as evalSha, but not by sendCommand
-    const line = [command, script, count, prefixed, ...args];
-    return send(this.#redis, line, deadline, this.#redis.nodeClient ? [prefixed, false] : []);
-  }
-
-  async primaries(): Promise<Send[]> {
-    const { masters = [] } = this.#redis;
-    const nodes = this.#redis.nodeClient
-      ? await Promise.all(masters.map((node) => this.#redis.nodeClient?.(node)))
-      : [this.#redis];
-    return nodes.flatMap((node) => (node ? [(line, deadline) => send(node, line, deadline)] : []));
-  }
+export function nodeRedis(redis: NodeRedisLike): Client {
+  const isCluster = redis.nodeClient !== undefined;
+  const keyPrefix = String(redis._keyPrefix ?? '');
+  let wasOpen = false;
+  return {
+    get status() {
+      return (isCluster ? redis.masters?.length : redis.isReady) ? 'ready' : 'connecting';
+    },
+    get closed() {
+      wasOpen ||= redis.isOpen;
+      if (redis.isOpen) return undefined;
+      const advice = 'The Redis client is not connected: call client.connect() first';
+      return wasOpen ? 'The Redis client is closed' : advice;
+    },
+    keyPrefix,
+    /** The first two events are a client's, the next two a Cluster's. */
+    listen(how, wake, note) {
+      for (const event of ['ready', 'end', 'connect', 'disconnect']) redis[how](event, wake);
+      redis[how]('error', note);
+    },
+    connect() {}, // the app does
+    runScript(command, script, key, args, deadline) {
+      const prefixed = keyPrefix + key; // added by methods such as evalSha, but not by sendCommand
+      return send(redis, [command, script, 1, prefixed, ...args], deadline, isCluster ? [prefixed, false] : []);
+    },
+    async primaries() {
+      const clients = (redis.masters ?? []).map((node) => redis.nodeClient?.(node) ?? redis);
+      return (isCluster ? await Promise.all(clients) : [redis]).map(
+        (client) => (line, deadline) => send(client, line, deadline),
+      );
+    },
+    track: redis.duplicate && !isCluster ? (prefix, listener) => track(redis, prefix, listener) : undefined,
+  };
 }
 
 /**

@@ -19,12 +19,10 @@ import {
 import type { Argument } from './client.js';
 import { Connection, type RedisLike } from './connection.js';
 import { ReplyError } from './errors.js';
-import { warnOfEviction } from './eviction.js';
 import type { Feed } from './feed.js';
 import { toExpected, toField, toFields, toList, toRecord } from './record.js';
-import { scan } from './scan.js';
-import { CREATE, DESTROY, LOAD, type Script, UPDATE } from './scripts.js';
-import { createIndex } from './session-index.js';
+import { CREATE, DESTROY, INDEX_ADD, INDEX_KEYS, INDEX_REMOVE, LOAD, type Script, UPDATE } from './scripts.js';
+import { scan, warnOfEviction } from './servers.js';
 
 /** What `new RedisStore(redis, options)` takes. */
 export interface RedisStoreOptions extends StoreOptions {
@@ -47,10 +45,26 @@ export class RedisStore implements Store {
   readonly secure: boolean;
   readonly domain: string | undefined;
   readonly capabilities: Capabilities = { seals: false, merges: true, revokes: true };
-  /** The sessions of each owner: one sorted set a group, under `prefix` and `group:`. */
-  readonly index: SessionIndex = createIndex((...args) => this.#run(...args));
   /** For a near cache; not with a Cluster. Has a connection of its own, which `close()` closes. */
   readonly changes?: ChangeFeed;
+  /** The sessions of each owner: a sorted set for each group, under `group:` (no address has a `:`). */
+  readonly index: SessionIndex = {
+    add: async (group, key, until, call) => {
+      const reply = await this.#run(INDEX_ADD, `group:${group}`, [key, until, call.limit ?? ''], call);
+      const [outcome] = toList(reply);
+      if (outcome !== 'added' && outcome !== 'full') throw new ReplyError();
+      return outcome === 'added';
+    },
+    remove: async (group, key, call) => {
+      const [outcome] = toList(await this.#run(INDEX_REMOVE, `group:${group}`, [key], call));
+      if (outcome !== 'removed') throw new ReplyError();
+    },
+    keys: async (group, call) => {
+      const keys = toList(await this.#run(INDEX_KEYS, `group:${group}`, [Date.now()], call));
+      if (keys.includes(null)) throw new ReplyError();
+      return keys as string[];
+    },
+  };
   readonly #feed: Feed | undefined;
   readonly #prefix: string;
   readonly #redis: Connection;

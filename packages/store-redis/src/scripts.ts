@@ -29,7 +29,7 @@ return kind ~= 'none' and {'type', kind}
 /*
  * ARGV[1] is the caller's clock, by which the contract has expiry checked; Redis' own clock only removes what has expired.
  * The time to live is therefore relative, and holds whatever the two clocks say. ARGV[2] is the idempotency key, see
- * idempotency-key.ts. Fields are set one by one, since Lua can't unpack thousands of arguments. The first write of a script is
+ * connection.ts. Fields are set one by one, since Lua can't unpack thousands of arguments. The first write of a script is
  * one that Redis refuses when it is out of memory, unless something is replaced or destroyed: all or nothing.
  */
 const WRITE = `
@@ -65,7 +65,7 @@ end
 `;
 
 /** ARGV[3…]: created, updated, expires, revision, {field, value}. Answers `created` or `exists`. */
-export const CREATE: Script = sessionScript(`
+export const CREATE: Script = write(`${SESSION}
 if isRecord and repeated() then return {'created'} end
 if isRecord or isMark then return {'exists'} end
 if kind ~= 'none' then redis.call('DEL', key) end
@@ -83,7 +83,7 @@ const REMEMBERED = 8;
  * many to set, {field, value}, {field to delete}.
  * Answers `updated` and the revision, `gone`, or `conflict` and the value of each expected field.
  */
-export const UPDATE: Script = sessionScript(`
+export const UPDATE: Script = write(`${SESSION}
 if not isRecord then return {'gone'} end
 local before = repeated()
 if before then return {'updated', before} end
@@ -112,7 +112,7 @@ return {'updated', after}
  * Answers `destroyed` or `changed` with the hash as a flat list, `replaced` and by, or `none`. Whatever else is under the key
  * is removed.
  */
-export const DESTROY: Script = sessionScript(`
+export const DESTROY: Script = write(`${SESSION}
 if isMark then return {'replaced', by} end
 local record = isRecord and redis.call('HGETALL', key)
 if record and ARGV[3] ~= '' and revision ~= tonumber(ARGV[3]) then return {'changed', record} end
@@ -131,7 +131,7 @@ return {'destroyed', record}
  */
 
 /** ARGV[3…]: address, until, limit (empty: none). Answers `added` or `full`. */
-export const INDEX_ADD: Script = writeScript(`
+export const INDEX_ADD: Script = write(`
 if kind ~= 'none' and kind ~= 'zset' then redis.call('DEL', key) end
 local address, expires, limit = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local before = tonumber(redis.call('ZSCORE', key, address))
@@ -145,7 +145,7 @@ return {'added'}
 `);
 
 /** ARGV[3]: address. Answers `removed`, also where it wasn't there. */
-export const INDEX_REMOVE: Script = writeScript(`
+export const INDEX_REMOVE: Script = write(`
 if kind == 'zset' then redis.call('ZREM', key, ARGV[3]) end
 return {'removed'}
 `);
@@ -156,14 +156,10 @@ if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {} end
 return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf')
 `);
 
-function sessionScript(body: string): Script {
-  return writeScript(SESSION + body);
+function write(body: string): Script {
+  return script(WRITE + body, true);
 }
 
-function writeScript(body: string): Script {
-  return { ...script(WRITE + body), writes: true };
-}
-
-function script(source: string): Script {
-  return { source, sha: createHash('sha1').update(source).digest('hex'), writes: false };
+function script(source: string, writes = false): Script {
+  return { source, sha: createHash('sha1').update(source).digest('hex'), writes };
 }
