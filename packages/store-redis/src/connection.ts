@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { checkOption } from 'koa-wsession/store';
+import { type Call, checkOption } from 'koa-wsession/store';
 import { type Argument, type Client, millisecondsUntil, type Send } from './client.js';
 import { isUnknownScript, messageOf, toPlainError } from './errors.js';
 import { Feed } from './feed.js';
 import { type IoredisLike, ioredis, isIoredis } from './ioredis.js';
 import { isNodeRedis, type NodeRedisLike, nodeRedis } from './node-redis.js';
 import type { Script } from './scripts.js';
+import { warnOfEviction } from './servers.js';
 
 /** The clients that a {@link RedisStore} takes, described by what is used of them: no version's types are needed. */
 export type RedisLike = IoredisLike | NodeRedisLike;
@@ -18,6 +19,8 @@ export type RedisLike = IoredisLike | NodeRedisLike;
  */
 export class Connection {
   readonly #client: Client;
+  readonly #prefix: string;
+  #isUsed = false;
   /** Calls that wait for the client to be ready. However many, the client has one listener of ours. */
   readonly #waiting: Set<() => void> = new Set();
   /** The last error of the connection while calls waited. */
@@ -29,38 +32,52 @@ export class Connection {
     this.#problem = error;
   };
 
-  /** @throws OptionError for anything but a client of ioredis or node-redis */
-  constructor(redis: unknown) {
+  /**
+   * `prefix`: the store's, before each key.
+   * @throws OptionError for anything but a client of ioredis or node-redis
+   */
+  constructor(redis: unknown, prefix: string) {
     const expected =
       'a client of ioredis 5 or 6 (new Redis(…), new Redis.Cluster(…)) or of node-redis 5 or 6 (createClient(…), ' +
       'createCluster(…)); for tests without Redis, use MemoryStore in place of a mock';
     checkOption('redis', redis, (value) => isIoredis(value) || isNodeRedis(value), expected);
     this.#client = isIoredis(redis) ? ioredis(redis) : nodeRedis(redis as NodeRedisLike);
+    this.#prefix = prefix;
   }
 
-  /** What the client puts before every key. */
-  get keyPrefix(): string {
-    return this.#client.keyPrefix;
+  /** All that comes before an address in its key. */
+  get prefix(): string {
+    return this.#client.keyPrefix + this.#prefix;
   }
 
-  /** The changes of what is stored under a prefix; `undefined` with a Cluster. */
-  feed(prefix: string): Feed | undefined {
-    const { track, keyPrefix } = this.#client;
-    return track && new Feed(track, keyPrefix + prefix);
+  /** The changes of what is stored under the prefix; `undefined` with a Cluster. */
+  feed(): Feed | undefined {
+    const { track } = this.#client;
+    return track && new Feed(track, this.prefix);
   }
 
   /**
-   * Runs a script on one key, one that writes at most once and never too late: it gets the time and an idempotency key as its
-   * first arguments. Sends nothing after the deadline (`performance.now()` milliseconds). Rejects with a plain Error when
-   * Redis can't be reached or refuses.
+   * Runs a script on one key; one that writes gets the time and an idempotency key as its first arguments. Sends nothing
+   * after the deadline. Rejects with a plain Error when Redis can't be reached or refuses.
+   */
+  async run(script: Script, key: string, args: readonly Argument[], { deadline }: Call): Promise<unknown> {
+    const reply = await (script.writes
+      ? this.#write(script, key, args, deadline)
+      : this.#evaluate(script, key, args, deadline));
+    if (!this.#isUsed) void warnOfEviction(this.primaries(deadline));
+    this.#isUsed = true;
+    return reply;
+  }
+
+  /**
+   * Runs a script at most once and never too late.
    *
    * A client that loses the connection sends unanswered commands again once it is connected, be it hours later; none can
-   * be taken back. The record remembers the key, so that an update that arrives twice is carried out once. And the key is
-   * a Buffer, which the client writes out as it is when it sends: wiped at the deadline, it makes a command that is still
-   * sent do nothing. (Otherwise a write whose request got a 503 would overwrite what another process stored since.)
+   * be taken back. The record remembers the idempotency key, so that an update that arrives twice is carried out once. And
+   * the key is a Buffer, which the client writes out as it is when it sends: wiped at the deadline, it makes a command that
+   * is still sent do nothing. (Otherwise a write whose request got a 503 would overwrite what another process stored since.)
    */
-  async run(script: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
-    if (!script.writes) return this.#evaluate(script, key, args, deadline);
+  async #write(script: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
     const idempotencyKey = randomBytes(6);
     const timer = setTimeout(() => idempotencyKey.fill(0), millisecondsUntil(deadline));
     try {
@@ -73,7 +90,7 @@ export class Connection {
 
   async #evaluate({ sha, source }: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
     const run = (command: 'eval' | 'evalsha', script: string): Promise<unknown> =>
-      this.#send(deadline, () => this.#client.runScript(command, script, key, args, deadline));
+      this.#send(deadline, () => this.#client.runScript(command, script, this.#prefix + key, args, deadline));
     try {
       return await run('evalsha', sha);
     } catch (error) {

@@ -16,13 +16,12 @@ import {
   type StoreOptions,
   type Updated,
 } from 'koa-wsession/store';
-import type { Argument } from './client.js';
 import { Connection, type RedisLike } from './connection.js';
 import { ReplyError } from './errors.js';
 import type { Feed } from './feed.js';
 import { toExpected, toField, toFields, toList, toRecord } from './record.js';
-import { CREATE, DESTROY, INDEX_ADD, INDEX_KEYS, INDEX_REMOVE, LOAD, type Script, UPDATE } from './scripts.js';
-import { scan, warnOfEviction } from './servers.js';
+import { CREATE, DESTROY, INDEX_ADD, INDEX_KEYS, INDEX_REMOVE, LOAD, UPDATE } from './scripts.js';
+import { scan } from './servers.js';
 
 /** What `new RedisStore(redis, options)` takes. */
 export interface RedisStoreOptions extends StoreOptions {
@@ -50,25 +49,23 @@ export class RedisStore implements Store {
   /** The sessions of each owner: a sorted set for each group, under `group:` (no address has a `:`). */
   readonly index: SessionIndex = {
     add: async (group, key, until, call) => {
-      const reply = await this.#run(INDEX_ADD, `group:${group}`, [key, until, call.limit ?? ''], call);
+      const reply = await this.#redis.run(INDEX_ADD, `group:${group}`, [key, until, call.limit ?? ''], call);
       const [outcome] = toList(reply);
       if (outcome !== 'added' && outcome !== 'full') throw new ReplyError();
       return outcome === 'added';
     },
     remove: async (group, key, call) => {
-      const [outcome] = toList(await this.#run(INDEX_REMOVE, `group:${group}`, [key], call));
+      const [outcome] = toList(await this.#redis.run(INDEX_REMOVE, `group:${group}`, [key], call));
       if (outcome !== 'removed') throw new ReplyError();
     },
     keys: async (group, call) => {
-      const keys = toList(await this.#run(INDEX_KEYS, `group:${group}`, [Date.now()], call));
+      const keys = toList(await this.#redis.run(INDEX_KEYS, `group:${group}`, [Date.now()], call));
       if (keys.includes(null)) throw new ReplyError();
       return keys as string[];
     },
   };
   readonly #feed: Feed | undefined;
-  readonly #prefix: string;
   readonly #redis: Connection;
-  #isUsed = false;
 
   /**
    * @param redis a client of ioredis 5 or 6: `new Redis(…)`, also with `sentinels`, or `new Redis.Cluster(…)`; or of
@@ -83,14 +80,13 @@ export class RedisStore implements Store {
     } = checkStoreOptions('RedisStore', options, ['prefix']));
     const { prefix = 'wppsess:' } = options;
     checkOption('prefix', prefix, isPrefix, 'a string without NUL and without lone surrogates');
-    this.#prefix = prefix;
-    this.#redis = new Connection(redis);
-    this.#feed = this.#redis.feed(prefix);
+    this.#redis = new Connection(redis, prefix);
+    this.#feed = this.#redis.feed();
     if (this.#feed) this.changes = this.#feed;
   }
 
   async load(key: string, call: Call): Promise<SessionRecord | Absent> {
-    const reply = await this.#run(LOAD, key, [], call);
+    const reply = await this.#redis.run(LOAD, key, [], call);
     if (reply === null) return undefined;
     const loaded = toRecord(reply);
     if (loaded === undefined) return 'corrupt';
@@ -101,7 +97,7 @@ export class RedisStore implements Store {
   async create(key: string, record: SessionRecord, call: Call): Promise<Created> {
     const { createdAt, updatedAt, expiresAt, revision, entries } = record;
     const args = [createdAt, updatedAt, expiresAt, revision, ...toFields(entries)];
-    const [outcome] = toList(await this.#run(CREATE, key, args, call));
+    const [outcome] = toList(await this.#redis.run(CREATE, key, args, call));
     if (outcome !== 'created' && outcome !== 'exists') throw new ReplyError();
     return { outcome };
   }
@@ -112,7 +108,7 @@ export class RedisStore implements Store {
       ...[updatedAt, expiresAt, expect.size, ...toExpected(expect)],
       ...[set.size, ...toFields(set), ...changes.delete.map(toField)],
     ];
-    const [outcome, ...rest] = toList(await this.#run(UPDATE, key, args, call));
+    const [outcome, ...rest] = toList(await this.#redis.run(UPDATE, key, args, call));
     if (outcome === 'gone') return { outcome };
     if (outcome === 'updated' && rest[0]) return { outcome, revision: Number(rest[0]) };
     if (outcome !== 'conflict' || rest.length !== expect.size) throw new ReplyError();
@@ -121,7 +117,7 @@ export class RedisStore implements Store {
 
   async destroy(key: string, call: DestroyCall): Promise<Destroyed> {
     const { replaced, revision = '' } = call;
-    const reply = await this.#run(DESTROY, key, [revision, replaced?.by ?? '', replaced?.until ?? ''], call);
+    const reply = await this.#redis.run(DESTROY, key, [revision, replaced?.by ?? '', replaced?.until ?? ''], call);
     const [outcome, rest] = Array.isArray(reply) ? reply : [];
     if (outcome === 'none') return { outcome };
     if (outcome === 'replaced' && typeof rest === 'string') return { outcome, by: rest };
@@ -132,22 +128,13 @@ export class RedisStore implements Store {
 
   /** A failover or a restart of Redis in the middle is an error at the end. */
   async *scan(call: () => Call): AsyncGenerator<readonly string[]> {
-    const prefix = this.#redis.keyPrefix + this.#prefix;
+    const { prefix } = this.#redis;
     for (const primary of await this.#redis.primaries(call().deadline)) yield* scan(primary, prefix, call);
   }
 
   /** Closes the connection of `changes`, if it was used. The app closes the client. */
   close(): void {
     this.#feed?.close();
-  }
-
-  async #run(script: Script, key: string, args: Argument[], call: Call): Promise<unknown> {
-    const reply = await this.#redis.run(script, this.#prefix + key, args, call.deadline);
-    if (!this.#isUsed) {
-      this.#isUsed = true;
-      void warnOfEviction(this.#redis.primaries(call.deadline));
-    }
-    return reply;
   }
 }
 
