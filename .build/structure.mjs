@@ -10,7 +10,7 @@ import { filesOfACounterRequest } from './counter-files.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 const LIMITS = {
-  packages: { 'koa-wsession': 5050, 'store-cookie': 380, 'store-fs': 720, 'store-redis': 740, 'store-postgres': 320 },
+  packages: { 'koa-wsession': 5050, 'store-cookie': 335, 'store-fs': 720, 'store-redis': 690, 'store-postgres': 320 },
   file: 261,
   function: 45,
   counterFiles: 23,
