@@ -159,6 +159,19 @@ describe('CookieStore with revocations', () => {
     expect(answers.map(({ outcome }) => outcome).sort()).to.deep.equal(['destroyed', 'none']);
   });
 
+  it('ends sessions until the latest of several instants, one after the other or at once', async () => {
+    const since = Date.now();
+    for (const instants of [[since, since - 1], Array.from({ length: 20 }, (_, i) => since - ((i * 7) % 20))]) {
+      const revocations = new MemoryStore();
+      const stores = [1, 2].map(() => new CookieStore(SECRET, { revocations })) as [CookieStore, CookieStore];
+      const { token } = stores[0].create(newAddress(), { ...recordOf(), createdAt: since }, call) as { token: string };
+      const revoke = (instant: number, i: number) => stores[i % 2 ? 1 : 0].revokeUntil?.(undefined, instant, call);
+      if (instants.length === 2) for (const [i, instant] of instants.entries()) await revoke(instant, i);
+      else await Promise.all(instants.reverse().map(revoke));
+      expect(await stores[0].load(token, call)).to.equal(undefined);
+    }
+  });
+
   it('keeps no token longer than longestLifetime after its last change, and marks as long as that', async () => {
     const clock = sinon.useFakeTimers({ now: 1e12, toFake: ['Date'] });
     const revocations = new MemoryStore();
