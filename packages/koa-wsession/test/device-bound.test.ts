@@ -345,7 +345,8 @@ describe('session(store, { deviceBound })', () => {
 
     it('takes none that is older than the last eight that were answered', async () => {
       const clock = startClock();
-      const { browser } = await start();
+      const store = new MemoryStore();
+      const { site, browser } = await start({ store });
       await browser.bind();
       await browser.ask();
       const old = browser.proof(browser.challenge as string);
@@ -357,6 +358,9 @@ describe('session(store, { deviceBound })', () => {
         expect((await browser.prove(answered[i])).status).to.equal(200);
       }
       for (const jwt of [old, ...answered]) expect((await browser.prove(jwt)).status).to.equal(403);
+      const [{ ref } = { ref: '' }] = await site.sessions.list('ada');
+      const { entries } = store.load(ref) as SessionRecord;
+      expect(JSON.parse(entries.get('\0device') ?? '').answered).to.have.length(8);
       expect((await browser.prove()).status).to.equal(200);
     });
 
@@ -442,6 +446,10 @@ describe('session(store, { deviceBound })', () => {
           [],
         ]);
       }
+      const unknown = await browser.request('POST', '/device-bound/refresh', {
+        headers: { cookie: `wsession=${'x'.repeat(32)}`, 'sec-secure-session-id': `"${browser.id}"` },
+      });
+      expect(unknown.json()).to.deep.equal({ session_identifier: browser.id, continue: false });
       expect(await whoIs(browser)).to.deep.equal(BOUND);
     });
 
@@ -458,7 +466,7 @@ describe('session(store, { deviceBound })', () => {
       const { browser } = await start();
       await browser.bind();
       const { cookie } = browser.client;
-      for (let i = 0; i < 2; i++) await browser.get('/regenerate');
+      for (let i = 0; i < 3; i++) await browser.get('/regenerate');
       const { id } = browser;
       const late = await browser.request('POST', '/device-bound/refresh', {
         headers: { cookie, 'sec-secure-session-id': id },
