@@ -283,7 +283,7 @@ describe('session(store, { deviceBound })', () => {
         expect((await browser.prove(proof)).status).to.equal(200);
       });
 
-    it('isn’t there for other methods, and other paths', async () => {
+    it('isn’t there for other methods, other paths, and over plain http', async () => {
       const { browser } = await start();
       await browser.bind();
       for (const [method, path] of [
@@ -293,6 +293,8 @@ describe('session(store, { deviceBound })', () => {
         ['POST', '/device-bound'],
       ] as const)
         expect((await browser.request(method, path)).status).to.equal(404);
+      const plain = { headers: { 'x-forwarded-proto': 'http' } };
+      expect((await browser.request('POST', '/device-bound/refresh', plain)).status).to.equal(404);
     });
 
     it('comes before middleware that would refuse or read the request', async () => {
@@ -685,6 +687,22 @@ describe('session(store, { deviceBound })', () => {
       expect(owners).to.deep.equal(['ada', undefined, undefined]);
     });
 
+    it('is an anonymous visitor’s where the binding can’t be read', async () => {
+      const store = new MemoryStore();
+      const { site, browser } = await start({ store });
+      await browser.bind();
+      const [{ ref } = { ref: '' }] = await site.sessions.list('ada');
+      for (const text of ['', '{', 'null', '1', '{}', '{"secret":"x"}', '{"secret":1,"key":{}}']) {
+        const set = new Map([['\0device', text]]);
+        store.update(ref, { set, delete: [], updatedAt: Date.now(), expiresAt: undefined });
+        const events = listenTo('rejected');
+        expect(await whoIs(browser)).to.deep.equal(ANONYMOUS);
+        expect(events.map(([, { reason }]) => reason)).to.deep.equal(['corrupt']);
+        stopListening();
+        expect((await browser.prove(browser.registration('x'))).json().continue).to.equal(false);
+      }
+    });
+
     it('isn’t imported by migrate while the proof is missing', async () => {
       const clock = startClock();
       const { browser } = await start({ migrate: () => ({ n: 5 }) });
@@ -775,6 +793,8 @@ describe('session(store, { deviceBound })', () => {
       [{ deviceBound: { lifetime: Number.NaN } }, new MemoryStore(), /deviceBound\.lifetime/],
       [{ deviceBound: { path: 'x' } }, new MemoryStore(), /deviceBound\.path/],
       [{ deviceBound: { path: '/x"y' } }, new MemoryStore(), /deviceBound\.path/],
+      [{ deviceBound: { path: '//elsewhere.test/x' } }, new MemoryStore(), /deviceBound\.path/],
+      [{ deviceBound: { path: '/x/' } }, new MemoryStore(), /deviceBound\.path/],
       [{ deviceBound: { path: '/x' }, path: '/app' }, new MemoryStore(), /deviceBound\.path: expected a path below/],
       [{ deviceBound: { paht: '/x' } as never }, new MemoryStore(), /Unknown option paht of deviceBound/],
       [{ deviceBound: true }, new OpenStore(), /none with a store that seals/],

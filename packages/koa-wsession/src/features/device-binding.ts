@@ -41,18 +41,28 @@ export function hashOf(name: string, text: string): string {
   return addressOf(name, `device:${text}`);
 }
 
-/** One of these entries; `undefined` where there is none, or none that can be read. */
-export function readEntry<T extends Offer | Binding>(entries: Entries, key: string): T | undefined {
+/** What is stored under a key; `undefined` where that is nothing, or nothing that can be read. */
+function read(entries: Entries, key: string): object | undefined {
   try {
-    return JSON.parse(entries.get(key) ?? 'null') ?? undefined;
+    return Object(JSON.parse(entries.get(key) ?? 'null'));
   } catch {
     return undefined;
   }
 }
 
+export function offerOf(entries: Entries): Offer | undefined {
+  const offer = read(entries, OFFER_KEY) as Partial<Offer> | undefined;
+  return typeof offer?.id === 'string' ? (offer as Offer) : undefined;
+}
+
+export function bindingOf(entries: Entries): Binding | undefined {
+  const binding = read(entries, BINDING_KEY) as Partial<Binding> | undefined;
+  return binding?.key && typeof binding.secret === 'string' ? (binding as Binding) : undefined;
+}
+
 /** The binding to a key, where the challenge of this id is on offer. */
 export function bind(entries: Entries, id: string, key: DeviceKey): Binding | undefined {
-  const offer = readEntry<Offer>(entries, OFFER_KEY);
+  const offer = offerOf(entries);
   if (offer?.id !== id || Date.now() >= offer.until) return undefined;
   return { id, key, secret: newId(), since: Date.now(), answered: [] };
 }

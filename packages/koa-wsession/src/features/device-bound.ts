@@ -57,8 +57,8 @@ export class DeviceBound implements Extension {
 
   admit({ key, entries }: Loaded, request: ExtendedRequest): RejectionReason | SessionError | undefined {
     if (!entries.has(device.BINDING_KEY)) return undefined;
-    const binding = device.readEntry<device.Binding>(entries, device.BINDING_KEY);
-    if (typeof binding?.secret !== 'string') return 'corrupt';
+    const binding = device.bindingOf(entries);
+    if (!binding) return 'corrupt';
     const sent = this.#cookie.read(request.req) ?? [];
     if (sent.some((value) => device.isIssued('cookie', value, binding))) return undefined;
     if (isSkipped(request.req.headers['secure-session-skipped'], binding)) return new UnprovenError();
@@ -71,7 +71,7 @@ export class DeviceBound implements Extension {
 
   /** Answers the browser's own requests, which no other middleware sees. */
   respond(request: SessionRequest, ctx: Koa.Context): Promise<boolean> | undefined {
-    if (ctx.method !== 'POST') return undefined;
+    if (ctx.method !== 'POST' || !isTrustworthy(request)) return undefined;
     const path = ctx.originalUrl.split('?', 1)[0];
     if (path === `${this.#path}/register`) return this.#register(request, ctx);
     if (path === `${this.#path}/refresh`) return this.#prove(request, ctx);
@@ -92,7 +92,7 @@ export class DeviceBound implements Extension {
     const jwt = unquote(ctx.get('Secure-Session-Response'));
     let binding: device.Binding | undefined;
     const isProven = await this.#accept(request, ctx, id, (entries) => {
-      binding = device.readEntry<device.Binding>(entries, device.BINDING_KEY);
+      binding = device.bindingOf(entries);
       const proof = binding?.id === id ? openProof(jwt, binding.key) : undefined;
       return binding && proof && device.answer(binding, proof.challenge);
     });
@@ -144,7 +144,7 @@ async function sessionOf({ found, hasToken, tokens }: SessionRequest, id: string
   return found && load(tokens, found.by);
 }
 
-/** Stores the binding if it is still what it was. The session's expiry stays: a proof doesn't count as using the session. */
+/** Stores the binding if it is still what it was. The session's expiry stays, since a proof doesn't count as use. */
 function changesTo(binding: device.Binding, known: Loaded): Changes {
   return {
     set: new Map([[device.BINDING_KEY, JSON.stringify(binding)]]),
@@ -180,7 +180,7 @@ function isTrustworthy({ secure, req }: ExtendedRequest): boolean {
 }
 
 function isBelow(path: unknown, base: string): boolean {
-  if (typeof path !== 'string' || !/^\/[\w\-.~/]*[\w\-.~]$/.test(path)) return false;
+  if (typeof path !== 'string' || !/^(\/[\w\-.~]+)+$/.test(path)) return false;
   return path.startsWith(base.endsWith('/') ? base : `${base}/`);
 }
 

@@ -1,7 +1,7 @@
 import { Loaded, type TokenStore } from '../kernel/token-store.js';
 import { isRecord, isReplacement } from '../store/record.js';
 import type { Entries } from '../store/store.js';
-import { BINDING_KEY, type Binding, hashOf, OFFER_KEY, type Offer, readEntry } from './device-binding.js';
+import { bindingOf, hashOf, offerOf } from './device-binding.js';
 
 /*
  * Finds sessions without their cookie: where a link on another site led to the page, Chromium sends its own requests
@@ -11,7 +11,7 @@ import { BINDING_KEY, type Binding, hashOf, OFFER_KEY, type Offer, readEntry } f
 
 /** The groups, in the store's index, of a session with these entries. */
 export function groupsOfDevice(name: string, entries: Entries): string[] {
-  const { id } = readEntry<Binding>(entries, BINDING_KEY) ?? readEntry<Offer>(entries, OFFER_KEY) ?? {};
+  const { id } = bindingOf(entries) ?? offerOf(entries) ?? {};
   return id === undefined ? [] : [hashOf(name, id)];
 }
 
