@@ -22,6 +22,7 @@ const handlers: Record<string, Handler> = {
   '/login': (ctx, sessions) => sessions.of(ctx).logIn('ada'),
   '/logout': (ctx, sessions) => sessions.of(ctx).logOut(),
   '/regenerate': (ctx) => ctx.session.regenerate(),
+  '/confirm': (ctx, sessions) => sessions.of(ctx).confirm(),
   '/change': (ctx) => {
     ctx.session.n = (ctx.session.n ?? 0) + 1;
   },
@@ -717,8 +718,12 @@ describe('session(store, { deviceBound })', () => {
       const clock = startClock();
       const { browser } = await start();
       await browser.bind();
-      await browser.get('/regenerate');
-      expect(await whoIs(browser)).to.deep.equal(BOUND);
+      for (const path of ['/regenerate', '/confirm']) {
+        const before = browser.client.jar.get('wsession');
+        await browser.get(path);
+        expect(browser.client.jar.get('wsession')).to.not.equal(before);
+        expect(await whoIs(browser)).to.deep.equal(BOUND);
+      }
       clock.tick(10 * MINUTE);
       expect(await whoIs(browser)).to.deep.equal(ANONYMOUS);
     });
@@ -765,6 +770,17 @@ describe('session(store, { deviceBound })', () => {
     await browser.ask();
     expect((await browser.prove()).status).to.equal(200);
     expect(await whoIs(browser)).to.deep.equal(BOUND);
+  });
+
+  it('leaves bound sessions as any others where it is switched off again', async () => {
+    const clock = startClock();
+    const store = new MemoryStore();
+    const { browser } = await start({ store });
+    await browser.bind();
+    const { site: later } = await start({ store, deviceBound: false });
+    clock.tick(10 * MINUTE);
+    const { status, body } = await later.visitor().get('/who', { headers: { cookie: browser.client.cookie } });
+    expect([status, JSON.parse(body).owner]).to.deep.equal([200, 'ada']);
   });
 
   it('publishes what happens to the binding', async () => {
