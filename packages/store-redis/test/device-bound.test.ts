@@ -68,8 +68,8 @@ describeWith([...TRUSTED_BROWSER, 'redis-server'], 'a device-bound session of tw
     const tabs = [page, await browser.newPage(), await browser.newPage()];
     // The first challenge has to be asked for; each answer brings the next one, which goes to the other process.
     for (turn of [0, 0, 1]) {
-      await expireIn(browser);
       await tick(LIFETIME);
+      await expireIn(browser);
       const seen = await Promise.all(tabs.map((tab) => site.visit(tab, '/who')));
       expect(seen).to.deep.equal(['ada bound 0', 'ada bound 0', 'ada bound 0']);
     }

@@ -37,10 +37,13 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     restore();
   });
 
-  /** Time passes: the bound cookie expires, in the browser and on the server. */
+  /**
+   * Time passes: the bound cookie expires, on the server and in the browser. In this order: once the browser misses the
+   * cookie, it may renew it before the test asks for a page, for the page's icon.
+   */
   async function expire(browser: Browser): Promise<void> {
-    await expireIn(browser);
     clock.tick(LIFETIME);
+    await expireIn(browser);
   }
 
   it('is registered after the login', async () => {
@@ -169,8 +172,8 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
       const { page, events, id } = await site.logIn(browser);
       await end((path) => site.visit(page, path));
       expect(await site.visit(page, '/who')).to.equal('nobody unbound 0');
-      await expire(browser);
       const ended = events.next('termination');
+      await expire(browser);
       expect(await site.visit(page, '/who')).to.equal('nobody unbound 0');
       expect(await ended).to.deep.equal({ id, result: 'ServerRequested' });
       expect(site.refreshes).to.equal(1);
@@ -186,7 +189,7 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     await browser.close();
     const page = await (await trust.launch(profile)).newPage();
     expect(await site.visit(page, '/who')).to.equal('ada bound 0');
-    expect(site.refreshes).to.equal(2);
+    expect(site.refreshes).to.be.at.least(2);
   });
 
   it('survives an outage of the store, in which the browser gets a 503', async () => {
