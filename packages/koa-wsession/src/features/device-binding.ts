@@ -41,23 +41,22 @@ export function hashOf(name: string, text: string): string {
   return addressOf(name, `device:${text}`);
 }
 
-/** What is stored under a key; `undefined` where that is nothing, or nothing that can be read. */
-function read(entries: Entries, key: string): object | undefined {
-  try {
-    return Object(JSON.parse(entries.get(key) ?? 'null'));
-  } catch {
-    return undefined;
-  }
-}
-
 export function offerOf(entries: Entries): Offer | undefined {
-  const offer = read(entries, OFFER_KEY) as Partial<Offer> | undefined;
-  return typeof offer?.id === 'string' ? (offer as Offer) : undefined;
+  return read<Offer>(entries, OFFER_KEY, 'id');
 }
 
 export function bindingOf(entries: Entries): Binding | undefined {
-  const binding = read(entries, BINDING_KEY) as Partial<Binding> | undefined;
-  return binding?.key && typeof binding.secret === 'string' ? (binding as Binding) : undefined;
+  return read<Binding>(entries, BINDING_KEY, 'secret');
+}
+
+/** What is stored under a key, as long as it can be read and has this member. */
+function read<T>(entries: Entries, key: string, member: keyof T): T | undefined {
+  try {
+    const value = JSON.parse(entries.get(key) ?? 'null');
+    return typeof value?.[member] === 'string' ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The binding to a key, where the challenge of this id is on offer. */

@@ -37,7 +37,12 @@ export class DeviceBound implements Extension {
     const { path = `${base.replace(/\/$/, '')}/device-bound`, lifetime = 600 } = own;
     checkCombination(store, options);
     checkOption('deviceBound.path', path, (value) => isBelow(value, base), `a path below the cookie's, ${base}`);
-    checkOption('deviceBound.lifetime', lifetime, (value) => isSeconds(value) && lifetime >= 300, 'seconds from 300');
+    checkOption(
+      'deviceBound.lifetime',
+      lifetime,
+      (value) => isSeconds(value) && lifetime >= 300 && Number.isInteger(lifetime),
+      'whole seconds from 300',
+    );
     const always = { domain: undefined, secure: true, httpOnly: true, partitioned: false, priority: undefined };
     this.#cookie = cookieTransport(`${name}_bound`, { ...always, path: base, sameSite });
     this.#path = path;
@@ -79,7 +84,7 @@ export class DeviceBound implements Extension {
   }
 
   async #register(request: SessionRequest, ctx: Koa.Context): Promise<boolean> {
-    const proof = openProof(unquote(ctx.get('Secure-Session-Response')));
+    const proof = openProof(unquote(ctx.get('Secure-Session-Response')), 'own');
     if (!proof) return respondWith(ctx, 403);
     const id = device.hashOf(request.tokens.options.name, proof.challenge);
     const isBound = await this.#accept(request, ctx, id, (entries) => device.bind(entries, id, proof.key));

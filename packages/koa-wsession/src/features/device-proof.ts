@@ -14,17 +14,17 @@ export type DeviceKey =
 const MAX_LENGTH = 4096;
 
 /**
- * Verifies a proof, and returns the challenge that it answers, and its key. `known` must have signed it; at a registration,
- * where no key is known, the key in the proof itself. Returns `undefined` for anything else.
+ * The challenge that a proof answers, where this key has signed it; `'own'`: the key in the proof itself, as at a
+ * registration. `undefined` for anything else.
  */
-export function openProof(jwt: unknown, known?: DeviceKey): { challenge: string; key: DeviceKey } | undefined {
-  if (typeof jwt !== 'string' || jwt.length > MAX_LENGTH) return undefined;
+export function openProof(jwt: string, by: DeviceKey | 'own'): { challenge: string; key: DeviceKey } | undefined {
+  if (jwt.length > MAX_LENGTH) return undefined;
   const [, head = '', payload = '', signature = ''] = /^([\w-]+)\.([\w-]+)\.([\w-]+)$/.exec(jwt) ?? [];
   const header = readJson(head);
   const challenge = readJson(payload)?.jti;
   // `crit` names extensions that must be understood (RFC 7515, 4.1.11).
   if (header?.typ !== 'dbsc+jwt' || 'crit' in header || typeof challenge !== 'string') return undefined;
-  const key = known ?? toDeviceKey(header.jwk);
+  const key = by === 'own' ? toDeviceKey(header.jwk) : by;
   if (!key || header.alg !== (key.kty === 'EC' ? 'ES256' : 'RS256')) return undefined;
   return isSigned(`${head}.${payload}`, signature, key) ? { challenge, key } : undefined;
 }
