@@ -761,6 +761,20 @@ describe('session(store, { deviceBound })', () => {
     expect(await countCalls({ deviceBound: true })).to.deep.equal(without);
   });
 
+  it('adds one entry to the index at a login, and removes it at the logout', async () => {
+    const countEntries = async (deviceBound: boolean): Promise<number[]> => {
+      const store = new MemoryStore();
+      const [added, removed] = [spy(store.index, 'add'), spy(store.index, 'remove')];
+      const { browser } = await start({ store, deviceBound });
+      await browser.get('/login');
+      if (deviceBound) await browser.register();
+      await browser.get('/logout');
+      return [added.callCount, removed.callCount];
+    };
+    expect(await countEntries(false)).to.deep.equal([1, 1]);
+    expect(await countEntries(true)).to.deep.equal([2, 2]);
+  });
+
   it('works on an encrypted store', async () => {
     const clock = startClock();
     const { browser } = await start({ store: encrypted(new MemoryStore(), 'a secret of thirty-two characters') });
