@@ -1,0 +1,201 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { MemoryStore } from 'koa-wsession/memory';
+import type { SessionRecord } from 'koa-wsession/store';
+import { stub } from 'sinon';
+import { type Algorithm, DeviceBrowser } from './device-browser.js';
+import { BOUND, handlers, LOGIN, MINUTE, start, startClock, UNBOUND, whoIs } from './device-site.js';
+import { createSite, type Handler, tidy } from './helpers.js';
+
+const boundLine = (lines: readonly string[]): string | undefined => lines.find((line) => /^\w+_bound=/.test(line));
+
+describe('the registration of a device', () => {
+  afterEach(tidy);
+
+  for (const algorithm of ['ES256', 'RS256'] satisfies Algorithm[])
+    it(`binds the session to a key for ${algorithm}`, async () => {
+      const { site } = await start();
+      const browser = new DeviceBrowser(site, algorithm);
+      await browser.get('/login');
+      const reply = await browser.register();
+      expect([reply.status, reply.headers['cache-control']]).to.deep.equal([200, 'no-store']);
+      expect(reply.json()).to.deep.equal({
+        session_identifier: browser.id,
+        refresh_url: '/device-bound/refresh',
+        scope: { origin: 'https://shop.test', include_site: false },
+        credentials: [{ type: 'cookie', name: 'wsession_bound', attributes: 'Path=/; Secure; HttpOnly; SameSite=Lax' }],
+        allowed_refresh_initiators: ['*'],
+      });
+      expect(reply.setCookie).to.have.length(1);
+      expect(reply.setCookie[0]).to.match(
+        /^wsession_bound=[\w.-]+; Max-Age=600; Path=\/; Secure; HttpOnly; SameSite=Lax$/,
+      );
+      expect(await whoIs(browser)).to.deep.equal(BOUND);
+      expect((await browser.get('/list')).json()).to.deep.equal([true]);
+    });
+
+  it('follows the options', async () => {
+    const { browser } = await start({
+      name: '__Host-sid',
+      sameSite: 'strict',
+      store: new MemoryStore({ secure: true }),
+      deviceBound: { path: '/auth/device', lifetime: 300 },
+    });
+    await browser.get('/login');
+    const { setCookie } = await browser.register();
+    expect(boundLine(['x', ...setCookie.map((line) => line.replace('__Host-', ''))])).to.match(
+      /^sid_bound=[\w.-]+; Max-Age=300; Path=\/; Secure; HttpOnly; SameSite=Strict$/,
+    );
+    expect(browser.instructions.refresh_url).to.equal('/auth/device/refresh');
+    expect((await browser.ask()).status).to.equal(403);
+  });
+
+  it('stays below the path of the cookie', async () => {
+    const site = await createSite(
+      { '/app/login': handlers['/login'] as Handler, '/app/who': handlers['/who'] as Handler },
+      { deviceBound: true, path: '/app' },
+    );
+    const browser = new DeviceBrowser(site);
+    await browser.get('/app/login');
+    expect(browser.offer).to.include('path="/app/device-bound/register"');
+    const { setCookie } = await browser.register();
+    expect(setCookie[0]).to.include('; Path=/app;');
+    expect((await browser.get('/app/who')).json()).to.deep.equal(BOUND);
+  });
+
+  it('is answered once', async () => {
+    const { browser } = await start();
+    await browser.get('/login');
+    const jwt = browser.registration();
+    expect((await browser.register(jwt)).status).to.equal(200);
+    const again = await browser.stolen().register(jwt);
+    expect([again.status, again.setCookie]).to.deep.equal([403, []]);
+  });
+
+  it('is answered to one of several at once', async () => {
+    const { browser } = await start();
+    await browser.get('/login');
+    const replies = await Promise.all(Array.from({ length: 5 }, () => browser.register()));
+    expect(replies.map(({ status }) => status).sort()).to.deep.equal([200, 403, 403, 403, 403]);
+  });
+
+  it('is answered for a minute', async () => {
+    const clock = startClock();
+    const { browser } = await start();
+    await browser.get('/login');
+    clock.tick(MINUTE);
+    expect((await browser.register()).status).to.equal(403);
+    expect(await whoIs(browser)).to.deep.equal(UNBOUND);
+    await browser.get('/login');
+    clock.tick(MINUTE - 1);
+    expect((await browser.register()).status).to.equal(200);
+  });
+
+  it('is answered under the id that took the place of the login’s meanwhile', async () => {
+    const { browser } = await start();
+    await browser.get('/login');
+    const { cookie } = browser.client;
+    await browser.get('/regenerate');
+    const reply = await browser.request('POST', '/device-bound/register', {
+      headers: { cookie, 'secure-session-response': browser.registration() },
+    });
+    expect(reply.status).to.equal(200);
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
+  });
+
+  it('is refused to a session that the challenge isn’t of', async () => {
+    const { site, browser } = await start();
+    await browser.get('/login');
+    const other = new DeviceBrowser(site);
+    await other.get('/login');
+    expect((await other.register(other.registration(browser.offered))).status).to.equal(403);
+    expect(await whoIs(other)).to.deep.equal(UNBOUND);
+  });
+
+  it('finds the session without its cookie, which Chromium leaves out after a link from another site', async () => {
+    const { site, browser } = await start();
+    await browser.get('/login');
+    const cookieless = new DeviceBrowser(site);
+    expect((await cookieless.register(new DeviceBrowser(site).registration('x'))).status).to.equal(403);
+    const { status, setCookie } = await cookieless.register(browser.registration());
+    expect([status, setCookie.length]).to.deep.equal([200, 1]);
+    expect(cookieless.client.jar.has('wsession')).to.equal(false);
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
+  });
+
+  it('leaves the session’s expiry', async () => {
+    const clock = startClock();
+    const { browser } = await start();
+    await browser.get('/login');
+    clock.tick(10_000);
+    await browser.register();
+    expect((await browser.get('/expires')).json()).to.equal(LOGIN + 3_600_000);
+  });
+
+  it('stores neither a challenge nor an id', async () => {
+    const store = new MemoryStore();
+    const writes: string[] = [];
+    for (const method of ['create', 'update'] as const) {
+      const original = store[method].bind(store) as (...args: unknown[]) => never;
+      stub(store, method).callsFake((...args: unknown[]) => {
+        const { entries, set } = args[1] as Record<string, Map<string, string> | undefined>;
+        writes.push(JSON.stringify([...(entries ?? set ?? [])]));
+        return original(...args);
+      });
+    }
+    const { browser } = await start({ store });
+    await browser.bind();
+    await browser.ask();
+    for (const secret of [browser.offered, browser.challenge as string, browser.client.jar.get('wsession') as string])
+      expect(writes.join()).to.not.include(secret);
+  });
+
+  for (const algorithm of ['ES256', 'RS256'] satisfies Algorithm[])
+    it(`takes the JWTs that Chromium made for ${algorithm}`, async () => {
+      const file = new URL('../test/fixtures/chromium-proofs.json', import.meta.url);
+      const { registration, proof, at, secret } = JSON.parse(readFileSync(file, 'utf8'))[algorithm];
+      startClock(at);
+      const store = new MemoryStore();
+      const { site, browser } = await start({ store });
+      await browser.get('/login');
+      const [{ ref } = { ref: '' }] = await site.sessions.list('ada');
+      const change = (key: string, entry: object) =>
+        store.update(ref, {
+          set: new Map([[key, JSON.stringify(entry)]]),
+          delete: [],
+          updatedAt: Date.now(),
+          expiresAt: undefined,
+        });
+      const { jti } = JSON.parse(Buffer.from(registration.split('.')[1], 'base64url').toString());
+      const id = createHash('sha256').update(`wsession\0device:${jti}`).digest('base64url');
+      change('\0deviceOffer', { id, until: Date.now() + MINUTE });
+      expect((await browser.register(proof)).status).to.equal(403);
+      expect((await browser.register(registration)).status).to.equal(200);
+      const { entries } = store.load(ref) as SessionRecord;
+      change('\0device', { ...JSON.parse(entries.get('\0device') ?? ''), secret });
+      expect((await browser.prove(registration)).status).to.equal(403);
+      expect((await browser.prove(proof)).status).to.equal(200);
+    });
+
+  it('isn’t there for other methods, other paths, and over plain http', async () => {
+    const { browser } = await start();
+    await browser.bind();
+    for (const [method, path] of [
+      ['GET', '/device-bound/register'],
+      ['GET', '/device-bound/refresh'],
+      ['POST', '/device-bound/refresh/'],
+      ['POST', '/device-bound'],
+    ] as const)
+      expect((await browser.request(method, path)).status).to.equal(404);
+    const plain = { headers: { 'x-forwarded-proto': 'http' } };
+    expect((await browser.request('POST', '/device-bound/refresh', plain)).status).to.equal(404);
+  });
+
+  it('comes before middleware that would refuse or read the request', async () => {
+    const { site, browser } = await start();
+    site.app.use((ctx) => ctx.throw(418));
+    await browser.bind();
+    expect(browser.id).to.match(/^[\w-]{43}$/);
+  });
+});
