@@ -5,19 +5,8 @@ import pg from 'pg';
 import { createSandbox } from 'sinon';
 import { needsPostgres, type PostgresServer, startPostgres } from 'testkit/postgres';
 import { describeWith } from 'testkit/programs';
-import {
-  address,
-  call,
-  changesOf,
-  clients,
-  contentOf,
-  HOUR,
-  NAMES,
-  query,
-  recordOf,
-  rejection,
-  until,
-} from './support.js';
+import { address, call, changesOf, contentOf, HOUR, recordOf, rejection } from 'testkit/records';
+import { clients, NAMES, query, until } from './support.js';
 
 /** Our own: other tests restore the default one. */
 const sinon = createSandbox();

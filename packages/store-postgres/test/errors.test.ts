@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { PostgresStore } from '@koa-wsession/store-postgres';
 import { expect } from 'chai';
-import { address, call, changesOf, recordOf, rejection } from './support.js';
+import { address, call, changesOf, recordOf, rejection } from 'testkit/records';
 
 describe('An error of PostgresStore', () => {
   const SECRET = 'a secret of the session';

@@ -3,18 +3,8 @@ import { PostgresStore } from '@koa-wsession/store-postgres';
 import { expect } from 'chai';
 import { needsPostgres, type PostgresServer, startPostgres } from 'testkit/postgres';
 import { describeWith } from 'testkit/programs';
-import {
-  address,
-  call,
-  changesOf,
-  clients,
-  contentOf,
-  NAMES,
-  query,
-  recordOf,
-  rejection,
-  type TestClient,
-} from './support.js';
+import { address, call, changesOf, contentOf, recordOf, rejection } from 'testkit/records';
+import { clients, NAMES, query, type TestClient } from './support.js';
 
 for (const name of NAMES) {
   describeWith(needsPostgres, `migrate() with ${name}`, () => {

@@ -2,9 +2,10 @@ import { expect } from 'chai';
 import { Client, serve } from 'testkit/http';
 import { needsPostgres, type PostgresServer, startPostgres } from 'testkit/postgres';
 import { describeWith } from 'testkit/programs';
+import { address, call, contentOf, recordOf, rejection } from 'testkit/records';
 import { counterApp } from './app.js';
 import { keepsPreparedStatements, needsPgBouncer, startPgBouncer } from './pgbouncer.js';
-import { address, call, clients, contentOf, NAMES, recordOf, rejection } from './support.js';
+import { clients, NAMES } from './support.js';
 
 describeWith([...needsPostgres, ...needsPgBouncer], 'PostgresStore behind PgBouncer in transaction mode', () => {
   let server: PostgresServer;

@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { needsPostgres, type PostgresServer, startPostgres } from 'testkit/postgres';
 import { describeWith } from 'testkit/programs';
-import { address, call, changesOf, clients, HOUR, NAMES, query, recordOf, type TestClient } from './support.js';
+import { address, call, changesOf, HOUR, recordOf } from 'testkit/records';
+import { clients, NAMES, query, type TestClient } from './support.js';
 
 for (const name of NAMES) {
   describeWith(needsPostgres, `A record in Postgres, with ${name}`, () => {

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { needsPostgres, type PostgresServer, startPostgres } from 'testkit/postgres';
 import { describeWith } from 'testkit/programs';
-import { address, call, clients, HOUR, query, recordOf, type TestClient } from './support.js';
+import { address, call, HOUR, recordOf } from 'testkit/records';
+import { clients, query, type TestClient } from './support.js';
 
 describeWith(needsPostgres, 'PostgresStore', () => {
   let server: PostgresServer;

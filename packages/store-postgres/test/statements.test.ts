@@ -5,8 +5,9 @@ import postgres from 'postgres';
 import { Client, serve } from 'testkit/http';
 import { needsPostgres, type PostgresServer, startPostgres } from 'testkit/postgres';
 import { describeWith } from 'testkit/programs';
+import { address, call, changesOf, contentOf, HOUR, recordOf } from 'testkit/records';
 import { counterApp } from './app.js';
-import { address, call, changesOf, clients, contentOf, HOUR, NAMES, query, recordOf, until } from './support.js';
+import { clients, NAMES, query, until } from './support.js';
 
 describeWith(needsPostgres, 'The statements of PostgresStore', () => {
   let server: PostgresServer;

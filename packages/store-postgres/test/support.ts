@@ -1,6 +1,4 @@
-import { randomBytes } from 'node:crypto';
 import { PostgresStore, type PostgresStoreOptions } from '@koa-wsession/store-postgres';
-import type { Absent, Changes, DestroyCall, SessionRecord } from 'koa-wsession/store';
 import pg from 'pg';
 import postgres from 'postgres';
 
@@ -62,47 +60,6 @@ export async function query(port: number, text: string, values: unknown[] = []):
   } finally {
     await client.end();
   }
-}
-
-export const HOUR = 3_600_000;
-
-export function call(timeout = 5000): DestroyCall {
-  return { name: 'test', deadline: performance.now() + timeout };
-}
-
-/** A key as the core makes them. */
-export function address(): string {
-  return randomBytes(32).toString('base64url');
-}
-
-export function recordOf(entries: Record<string, string> = {}, expiresAt = Date.now() + HOUR): SessionRecord {
-  const now = Date.now();
-  return {
-    entries: new Map(Object.entries(entries)),
-    createdAt: now,
-    updatedAt: now,
-    expiresAt,
-    revision: 1,
-  };
-}
-
-export function changesOf(set: Record<string, string>, more: Partial<Changes> = {}): Changes {
-  const now = Date.now();
-  return { set: new Map(Object.entries(set)), delete: [], updatedAt: now, expiresAt: now + HOUR, ...more };
-}
-
-export function contentOf(loaded: SessionRecord | Absent): Record<string, string> | undefined {
-  return typeof loaded === 'object' && 'entries' in loaded ? Object.fromEntries(loaded.entries) : undefined;
-}
-
-/** The error that a promise rejects with. */
-export function rejection(promise: unknown): Promise<Error> {
-  return Promise.resolve(promise).then(
-    () => {
-      throw new Error('It was expected to fail.');
-    },
-    (error) => error,
-  );
 }
 
 /** Waits until a condition holds. */

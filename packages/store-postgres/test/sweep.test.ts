@@ -4,7 +4,8 @@ import pg from 'pg';
 import { createSandbox, type SinonFakeTimers } from 'sinon';
 import { needsPostgres, type PostgresServer, startPostgres } from 'testkit/postgres';
 import { describeWith } from 'testkit/programs';
-import { address, call, clients, contentOf, HOUR, NAMES, query, recordOf, type TestClient } from './support.js';
+import { address, call, contentOf, HOUR, recordOf } from 'testkit/records';
+import { clients, NAMES, query, type TestClient } from './support.js';
 
 /** Our own: other tests restore the default one. */
 const sinon = createSandbox();

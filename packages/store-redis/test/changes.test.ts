@@ -5,9 +5,10 @@ import type { ChangeFeed, ChangeListener } from 'koa-wsession/store';
 import { createCluster } from 'redis6';
 import { useFakeTimers } from 'sinon';
 import { describeWith } from 'testkit/programs';
+import { address, call, changesOf, HOUR, recordOf, rejection } from 'testkit/records';
 import { ask, type RedisServer, startRedis, startSentinels, until } from 'testkit/redis';
 import { startProxy } from './proxy.js';
-import { address, call, changesOf, clients, HOUR, nodeClients, recordOf, rejection } from './support.js';
+import { clients, nodeClients } from './support.js';
 
 /** What a feed called, in order. */
 class Log implements ChangeListener {

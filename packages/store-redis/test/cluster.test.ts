@@ -4,10 +4,11 @@ import { Redis } from 'ioredis';
 import { Redis as Redis5 } from 'ioredis5';
 import { Client, type Served, serve } from 'testkit/http';
 import { describeWith } from 'testkit/programs';
+import { address, call, changesOf, contentOf, recordOf } from 'testkit/records';
 import { type RedisCluster, type RedisServer, startCluster, until } from 'testkit/redis';
 import { counterApp } from './app.js';
 import { describeOutcome, type Outcome, startLoad } from './load.js';
-import { address, COMMANDS, call, changesOf, contentOf, recordOf } from './support.js';
+import { COMMANDS } from './support.js';
 
 const versions = {
   'ioredis 6': (ports: number[]) =>

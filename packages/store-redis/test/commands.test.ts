@@ -3,7 +3,8 @@ import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { ReplyError } from 'ioredis';
 import { createSandbox, type SinonFakeTimers } from 'sinon';
-import { call, changesOf, HOUR, recordOf, rejection, stubIoredis } from './support.js';
+import { call, changesOf, HOUR, recordOf, rejection } from 'testkit/records';
+import { stubIoredis } from './support.js';
 
 /** Our own: other tests restore the default one. */
 const sinon = createSandbox();

@@ -2,7 +2,8 @@ import { inspect } from 'node:util';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { ReplyError } from 'ioredis';
-import { call, changesOf, clients, nodeClients, recordOf, rejection, stubIoredis } from './support.js';
+import { call, changesOf, recordOf, rejection } from 'testkit/records';
+import { clients, nodeClients, stubIoredis } from './support.js';
 
 describe('What RedisStore makes of errors', () => {
   const ADDRESS = 'a'.repeat(43);

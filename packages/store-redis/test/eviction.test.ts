@@ -2,8 +2,9 @@ import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { describeWith } from 'testkit/programs';
+import { address, call } from 'testkit/records';
 import { type RedisServer, startRedis } from 'testkit/redis';
-import { address, call, clients, nodeClients } from './support.js';
+import { clients, nodeClients } from './support.js';
 
 describeWith(['redis-server'], 'The maxmemory-policy of Redis', () => {
   let server: RedisServer;

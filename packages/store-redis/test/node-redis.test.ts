@@ -10,8 +10,8 @@ import {
 import { createClient as createClient6, createCluster as createCluster6, RESP_TYPES } from 'redis6';
 import { createSandbox } from 'sinon';
 import { describeWith } from 'testkit/programs';
+import { address, call, changesOf, contentOf, HOUR, recordOf, rejection } from 'testkit/records';
 import { type RedisCluster, type RedisServer, startCluster, startRedis, until } from 'testkit/redis';
-import { address, call, changesOf, contentOf, HOUR, recordOf, rejection } from './support.js';
 
 const sinon = createSandbox();
 

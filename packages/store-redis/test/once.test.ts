@@ -5,10 +5,11 @@ import { Redis } from 'ioredis';
 import type { Redis as Redis5 } from 'ioredis5';
 import { Client, type Served, serve } from 'testkit/http';
 import { describeWith } from 'testkit/programs';
+import { address, call, changesOf, contentOf, HOUR, recordOf, rejection } from 'testkit/records';
 import { type RedisServer, startRedis, until } from 'testkit/redis';
 import { counterApp } from './app.js';
 import { type CuttableProxy, startProxy } from './proxy.js';
-import { address, call, changesOf, clients, contentOf, HOUR, recordOf, rejection } from './support.js';
+import { clients } from './support.js';
 
 for (const [version, connect] of Object.entries(clients)) {
   describeWith(['redis-server'], `A connection cut in the middle of a call, with ${version}`, () => {

@@ -3,7 +3,8 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { Redis as Redis5 } from 'ioredis5';
 import { createSandbox } from 'sinon';
-import { rejection, stubIoredis } from './support.js';
+import { rejection } from 'testkit/records';
+import { stubIoredis } from './support.js';
 
 /** Our own: other tests restore the default one. */
 const sinon = createSandbox();

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { type IoredisLike, RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { call, changesOf, rejection } from './support.js';
+import { call, changesOf, rejection } from 'testkit/records';
 
 /** A client in nothing but its status, which it changes as ioredis does: the event comes a tick later. */
 class FakeClient extends EventEmitter implements IoredisLike {

@@ -3,9 +3,10 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { Client, serve } from 'testkit/http';
 import { describeWith } from 'testkit/programs';
+import { address, call, changesOf, contentOf, HOUR, recordOf } from 'testkit/records';
 import { type RedisServer, startRedis } from 'testkit/redis';
 import { counterApp } from './app.js';
-import { address, COMMANDS, call, changesOf, clients, contentOf, HOUR, nodeClients, recordOf } from './support.js';
+import { COMMANDS, clients, nodeClients } from './support.js';
 
 describeWith(['redis-server'], 'What RedisStore keeps in Redis', () => {
   let server: RedisServer;

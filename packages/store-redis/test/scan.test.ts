@@ -3,9 +3,10 @@ import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { createClient as createClient6 } from 'redis6';
 import { describeWith } from 'testkit/programs';
+import { address, call, HOUR, recordOf, rejection } from 'testkit/records';
 import { type RedisServer, startRedis, until } from 'testkit/redis';
 import { startProxy } from './proxy.js';
-import { address, call, clients, HOUR, nodeClients, recordOf, rejection } from './support.js';
+import { clients, nodeClients } from './support.js';
 
 async function scanned(store: RedisStore): Promise<string[]> {
   const keys = new Set<string>();

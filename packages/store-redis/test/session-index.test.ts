@@ -2,8 +2,8 @@ import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { describeWith } from 'testkit/programs';
+import { address, call, HOUR } from 'testkit/records';
 import { type RedisServer, startRedis } from 'testkit/redis';
-import { address, call, HOUR } from './support.js';
 
 describeWith(['redis-server'], 'The index of RedisStore', () => {
   let server: RedisServer;

@@ -1,7 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { Redis as Redis5 } from 'ioredis5';
-import type { Absent, Call, Changes, Destroyed, Entries, SessionRecord } from 'koa-wsession/store';
 import { createClient as createClient5 } from 'redis5';
 import { createClient as createClient6 } from 'redis6';
 import { createSandbox } from 'sinon';
@@ -65,47 +63,3 @@ export const COMMANDS = [
   ...['eval', 'evalsha', 'type', 'hget', 'hmget', 'hgetall', 'hset', 'hdel', 'del', 'pexpire'],
   ...['zscore', 'zcount', 'zadd', 'zremrangebyscore', 'zrevrange', 'zrem', 'zrangebyscore', 'scan'],
 ];
-
-export const HOUR = 3_600_000;
-
-export function call(timeout = 5000): Call {
-  return { name: 'test', deadline: performance.now() + timeout };
-}
-
-/** A key as the core makes them. */
-export function address(): string {
-  return randomBytes(32).toString('base64url');
-}
-
-export function recordOf(entries: Record<string, string> = {}, expiresAt = Date.now() + HOUR): SessionRecord {
-  const now = Date.now();
-  return {
-    entries: new Map(Object.entries(entries)),
-    createdAt: now,
-    updatedAt: now,
-    expiresAt,
-    revision: 1,
-  };
-}
-
-export function changesOf(set: Record<string, string>, more: Partial<Changes> = {}): Changes {
-  const now = Date.now();
-  return { set: new Map(Object.entries(set)), delete: [], updatedAt: now, expiresAt: now + HOUR, ...more };
-}
-
-/** The entries of what `load` or `destroy` returned; `undefined` where it is no record. */
-export function contentOf(found: SessionRecord | Absent | Destroyed): Record<string, string> | undefined {
-  if (typeof found !== 'object') return undefined;
-  const record: object = 'record' in found ? found.record : found;
-  return 'entries' in record ? Object.fromEntries(record.entries as Entries) : undefined;
-}
-
-/** The error that a promise rejects with. */
-export function rejection(promise: Promise<unknown>): Promise<Error> {
-  return promise.then(
-    () => {
-      throw new Error('It was expected to fail.');
-    },
-    (error) => error,
-  );
-}
