@@ -91,7 +91,7 @@ export const ROWS = [
   {
     group: 'Logins',
     package: 'oidc-provider, koa-mount',
-    downloads: '1 M',
+    downloads: '100 k',
     module: 'logins/oidc-provider',
     did: 'mounted in the app, whose session says who is logged in; the interaction responds past Koa',
     koaSession: { why: LOST, shows: 'what the interaction stored' },
@@ -100,7 +100,7 @@ export const ROWS = [
   {
     group: 'Logins',
     package: 'http-cas-client',
-    downloads: '<1 k',
+    downloads: '100 k',
     module: 'logins/http-cas-client',
     did: 'single sign-on and sign-off with its own cookie next to the session’s',
     koaSession: { why: LOST, shows: 'the next login' },
@@ -394,14 +394,14 @@ export const ROWS = [
     package: '@koa/ejs, ejs',
     downloads: '100 M',
     module: 'templates/ejs',
-    did: '`session.user`, and `if session.flash`',
+    did: '`session.user`, `if session.flash`, `session.hasOwnProperty`',
   },
   {
     group: 'Templates',
     package: 'koa-pug, pug',
     downloads: '1 M',
     module: 'templates/pug',
-    did: '`session.user`, and `if session.flash`',
+    did: '`session.user`, `if session.flash`, `session.hasOwnProperty`',
   },
   {
     group: 'Templates',

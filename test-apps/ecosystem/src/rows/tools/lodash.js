@@ -11,6 +11,7 @@ export default async function lodash(trial) {
     expect(_.get(session, 'cart[0].item')).to.equal('book');
     expect(_.has(session, 'user.name')).to.equal(true);
     expect(_.pick(session, 'user')).to.deep.equal({ user: FILLED.user });
+    expect(_.invoke(session, 'hasOwnProperty', 'user'), 'hasOwnProperty').to.equal(true);
     expect(_.keys(session)).to.deep.equal(['user', 'cart']);
     _.set(session, 'user.theme', 'dark');
     _.merge(session, { user: { age: 36 } });
