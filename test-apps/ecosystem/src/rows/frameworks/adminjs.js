@@ -18,6 +18,7 @@ export default async function adminjs(trial, place) {
 
   const visitor = await trial.visit(app);
   await visitCounter(visitor);
+  if (trial.isOurs) expect(visitor.jar.has('wsession'), 'where the app counts').to.equal(true);
   expect((await visitor.get('/admin')).headers.location).to.equal('/admin/login');
   expect((await visitor.get('/admin/login')).body).to.contain('AdminJS');
   const login = await visitor.postForm('/admin/login', { email: 'ada@example.com', password: 'engine' });
