@@ -11,7 +11,8 @@
  * @property {Known} [koaSession] where koa-session is known to fail with its data in the cookie, and with a store of its own
  * @property {Known | 'works'} [koaSessionStore] what is different with a store of its own
  * @property {string} [remark]
- * @property {boolean} [apart] runs in a thread of its own, since it changes globals that another row's package needs
+ * @property {boolean} [apart] runs in a thread of its own, since it changes globals that another row's package needs, or
+ *   keeps a timer
  * @property {boolean} [heavy] too slow, or too large to install, for CI
  */
 
@@ -102,6 +103,7 @@ export const ROWS = [
     package: 'http-cas-client',
     downloads: '100 k',
     module: 'logins/http-cas-client',
+    apart: true,
     did: 'single sign-on and sign-off with its own cookie next to the session’s',
     koaSession: { why: LOST, shows: 'the next login' },
     koaSessionStore: 'works',

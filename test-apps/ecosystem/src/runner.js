@@ -5,7 +5,7 @@ import { knownFailure } from './rows.js';
 import { Trial } from './trial.js';
 
 /** Long enough for the first page of a framework that compiles it. */
-const LIMIT = { light: 15_000, heavy: 180_000 };
+const LIMIT = { light: 50_000, heavy: 180_000 };
 
 /**
  * Runs one row on one system.

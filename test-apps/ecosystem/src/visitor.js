@@ -3,7 +3,7 @@ import { Client } from 'testkit/http';
 /** A browser in small: it keeps cookies, posts forms, and follows redirects when it is told to. */
 export class Visitor extends Client {
   request(method, path, init) {
-    return super.request(method, path, { signal: AbortSignal.timeout(5000), ...init });
+    return super.request(method, path, { signal: AbortSignal.timeout(30_000), ...init });
   }
 
   postForm(path, fields = {}, headers = {}) {

@@ -24,7 +24,7 @@ export default async function socketIo(trial, transport) {
     const client = io(visitor.url, { transports: [transport], extraHeaders: cookie ? { cookie } : {}, forceNew: true });
     try {
       await once(client, 'connect');
-      return await client.timeout(5000).emitWithAck('say', message);
+      return await client.timeout(30_000).emitWithAck('say', message);
     } finally {
       client.disconnect();
     }

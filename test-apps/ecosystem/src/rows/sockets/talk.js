@@ -34,7 +34,7 @@ export function listenOn(socket, session) {
 /** Sends one message on a new socket once it is greeted, and waits for the answer. */
 export async function say(url, cookie, message) {
   const socket = new WebSocket(url.replace('http', 'ws'), { headers: cookie ? { cookie } : {} });
-  const signal = AbortSignal.timeout(5000);
+  const signal = AbortSignal.timeout(30_000);
   try {
     const [greeting] = await once(socket, 'message', { signal });
     expect(String(greeting)).to.equal('hello');
