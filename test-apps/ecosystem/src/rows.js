@@ -642,6 +642,7 @@ export const ROWS = [
     module: 'tools/opentelemetry',
     apart: true,
     did: 'the handler’s span, and those of middleware, are in the span of their request, after the session was loaded',
+    remark: 'the instrumentation knows ioredis up to 5; with a later one, [trace the calls to the store](tracing.md)',
   },
   {
     group: 'Tools',
