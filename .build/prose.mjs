@@ -24,12 +24,20 @@ const RULES = [
   [/\b(can't|cannot|couldn't|can) be (had|meant)\b/i, "isn't available, isn't supported, is invalid"],
   [/\bby itself\b/i, 'automatically'],
   [/\b(nobody|somebody|no one)\b(?! *\|)/i, 'name the visitor, or use the passive'],
+  [
+    /\b(session|token|cookie|record|entry|id|key)s?\b[^.|]*\b(is|are|was|were) gone\b/i,
+    'expired, was destroyed, was replaced',
+  ],
+  [/\b(hence|for good|nothing is to be done)\b/i, 'so, for ever, nothing is needed'],
   [/\b(he|she|his|hers?)\b/, 'the visitor, the user'],
   [
     /\b(visit|arrival|condemned|unheard|hand(s|ed)? over|seiz(e|es|ed)|ticket|incarnation)\b(?!s)/i,
     "the field's own word",
   ],
 ];
+
+/** The most words in a sentence. */
+const LONGEST = 42;
 
 /** Headings that say nothing to a reader who looks for something. */
 const RIDDLES =
@@ -53,7 +61,22 @@ function check(path) {
       if (words) found.push(`${at} "${words}": ${better}`);
     }
   });
+  for (const sentence of sentencesOf(readFileSync(resolve(root, path), 'utf8'))) {
+    const words = sentence.split(/\s+/).filter((word) => /\w/.test(word)).length;
+    if (words > LONGEST) found.push(`${path} a sentence of ${words} words: "${sentence.slice(0, 60)}…"`);
+  }
   return found;
+}
+
+/** The sentences outside tables, headings and lists of links. */
+function sentencesOf(text) {
+  const lines = proseOf(text).map((line) =>
+    /^\s*$|^[|#]| · /.test(line) ? '\n' : line.replace(/^\s*([-*]|\d+\.) /, '\n'),
+  );
+  return lines
+    .join(' ')
+    .split('\n')
+    .flatMap((paragraph) => paragraph.trim().split(/(?<=[.!?:;])\s+/));
 }
 
 /** The lines of a document with blanks in place of code and of links' targets. */
