@@ -25,7 +25,7 @@ const RULES = [
   [/\bby itself\b/i, 'automatically'],
   [/\b(nobody|somebody|no one)\b(?! *\|)/i, 'name the visitor, or use the passive'],
   [
-    /\b(session|token|cookie|record|entry|id|key)s?\b[^.|]*\b(is|are|was|were) gone\b/i,
+    /\b(session|token|cookie|record|entry|id|key)s?\b[^.|(,]*\b(is|are|was|were) gone\b/i,
     'expired, was destroyed, was replaced',
   ],
   [/\b(hence|for good|nothing is to be done)\b/i, 'so, for ever, nothing is needed'],
