@@ -5,7 +5,14 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '..');
-const DOCUMENTS = ['README.md', 'SECURITY.md', 'CONTRIBUTING.md', 'docs', 'packages/*/README.md'];
+const DOCUMENTS = [
+  'README.md',
+  'SECURITY.md',
+  'CONTRIBUTING.md',
+  'docs',
+  'packages/*/README.md',
+  'test-apps/*/README.md',
+];
 
 /** What is looked for in prose, and what to write instead. */
 const RULES = [

@@ -9,7 +9,7 @@ export const ROOT = resolve(import.meta.dirname, '../..');
  * site shows as a page of its own. New documents in docs/ and new packages get their page without an entry here.
  */
 const REFERENCE = 'packages/koa-wsession/README.md';
-const EXPLAINED = ['how-it-works', 'comparison', 'performance', 'reliability'];
+const EXPLAINED = ['how-it-works', 'sessions-or-tokens', 'comparison', 'performance', 'reliability'];
 
 const read = (path) => readFileSync(`${ROOT}/${path}`, 'utf8');
 const sections = (source, titles) =>

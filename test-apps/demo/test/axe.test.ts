@@ -12,7 +12,8 @@ async function problemsOf(page: Page): Promise<string[]> {
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
 }
 
-describeWith(BROWSER, 'axe-core finds nothing', () => {
+describeWith(BROWSER, 'axe-core finds nothing', function () {
+  this.timeout(120_000); // each opens up to seven pages, and axe-core looks at all of each
   let browser: Browser;
   before(async () => {
     browser = await startBrowser();

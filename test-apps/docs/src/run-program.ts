@@ -12,6 +12,8 @@ export interface Running {
   readonly port: number;
   /** What it has written to stdout and stderr. */
   output(): string;
+  /** Sends a signal, and returns the exit code. */
+  stop(signal: NodeJS.Signals): Promise<number | null>;
   /** Runs a command in the folder; `localhost:3000` in it stands for the program. Returns what the command writes. */
   run(command: string): Promise<string>;
 }
@@ -32,7 +34,11 @@ export async function whileRunning(
       const { stdout } = await promisify(execFile)('bash', ['-c', `${asked}\ntrue`], { cwd: folder });
       return stdout.replaceAll('\r', '');
     };
-    await use({ folder, port: actual, output, run });
+    const stop = async (signal: NodeJS.Signals): Promise<number | null> => {
+      child.kill(signal);
+      return ((await exit) as [number | null])[0];
+    };
+    await use({ folder, port: actual, output, run, stop });
   } finally {
     child.kill('SIGKILL');
     await exit;

@@ -3,6 +3,8 @@ import { connect } from 'node:net';
 import { expect } from 'chai';
 import { type Block, readDocuments } from 'docs/markdown';
 import { type Running, runToEnd, whileRunning } from 'docs/run-program';
+import { itWith } from 'testkit/programs';
+import { startRedis } from 'testkit/redis';
 
 /** Pieces of the recipes, in an app of their own, with the inputs that go wrong. */
 describe('The recipes', () => {
@@ -88,6 +90,13 @@ describe('The recipes', () => {
       expect(await run(`${STATUS} -b one localhost:3000/devices`)).to.equal('200 ');
     }));
 
+  it('Login: while the store fails, the response is a 503, and the process goes on', () =>
+    whileRunning(accounts, {}, async (running) => {
+      fail(running);
+      expect(await running.run(logIn('jar'))).to.equal('503 ');
+      expect(await running.run(`${STATUS} localhost:3000/nothing`)).to.equal('404 ');
+    }));
+
   it("A recent login: without one, the visitor is asked, and another user's password doesn't count", () =>
     whileRunning(accounts, {}, async ({ run }) => {
       expect(await run(`${STATUS} -X POST localhost:3000/email`)).to.match(/^302 .*\/confirm$/);
@@ -113,6 +122,25 @@ describe('The recipes', () => {
     });
     expect(output).to.include('Invalid option keys');
     expect(status).to.equal(1);
+  });
+
+  itWith(['redis-server'], 'Docker and Kubernetes: SIGTERM ends the process with 0, also without Redis', async () => {
+    const page = readDocuments().find(({ path }) => path === 'docs/containers.md');
+    const program = page?.blocks[0] as Block;
+    const redis = await startRedis();
+    try {
+      await whileRunning(program, { REDIS_URL: redis.url }, async ({ run, stop }) => {
+        expect(await run(`curl -s -H 'X-Forwarded-Proto: https' localhost:3000`)).to.equal('Visits: 1\n');
+        expect(await stop('SIGTERM')).to.equal(0);
+      });
+      await whileRunning(program, { REDIS_URL: redis.url }, async ({ run, stop }) => {
+        await redis.stop();
+        expect(await run('curl -s localhost:3000/healthz')).to.equal('ok\n');
+        expect(await stop('SIGTERM')).to.equal(0);
+      });
+    } finally {
+      await redis.stop();
+    }
   });
 
   it('WebSockets: another origin is a 403, an anonymous visitor a 401, a store that fails a 503', () =>
