@@ -54,6 +54,7 @@ export function readOutline() {
     group('Reference', 'reference', [
       ...sections(REFERENCE, {
         Options: 'Options',
+        'Around a store': 'Encryption and near cache',
         'The session': 'ctx.session',
         '`sessions.of(ctx)`': 'sessions.of(ctx)',
         'All sessions': 'All sessions',
