@@ -60,7 +60,7 @@ for (const [name, end] of WAYS) {
         cookie: SOME_COOKIE,
       });
       expect(store.destroy.args.map(([key]) => key)).to.deep.equal([store.load.firstCall.args[0]]);
-      expect(store.destroy.firstCall.args[1]).to.not.have.any.keys('replaced', 'revision');
+      expect(store.destroy.firstCall.args[1]).to.include({ replaced: undefined, revision: undefined });
       expect([status, setCookie.length, headers['cache-control']]).to.deep.equal([200, 1, 'no-store']);
       expect(setCookie[0]).to.match(DELETION);
     });
@@ -477,6 +477,37 @@ describe('ctx.session = null', () => {
       },
       { store: asStore(store), cookie: SOME_COOKIE },
     );
+  });
+
+  it('that the store answers otherwise than it was asked is a 503, and the cookie stays', async () => {
+    for (const answer of [undefined, {}, 'x', { outcome: 'changed', record: recordOf({}) }]) {
+      const store = stubStore();
+      store.destroy.returns(answer as never);
+      const { status, setCookie } = await inRequest((ctx) => void (ctx.session = null), {
+        store: asStore(store),
+        cookie: SOME_COOKIE,
+      });
+      expect([status, setCookie], JSON.stringify(answer)).to.deep.equal([503, []]);
+    }
+  });
+
+  it('takes nothing from a polluted Object.prototype', async () => {
+    const polluted = Object.prototype as { revision?: unknown };
+    const { visitor } = await createSite({
+      '/set': (ctx) => void (ctx.session.n = 1),
+      '/logout': (ctx) => ctx.session.destroy(),
+      '/get': (ctx) => ({ ...ctx.session }),
+    });
+    const ada = visitor();
+    await ada.get('/set');
+    const { cookie } = ada;
+    polluted.revision = '1.2.3';
+    try {
+      await ada.get('/logout');
+    } finally {
+      delete polluted.revision;
+    }
+    expect((await ada.get('/get', { headers: { cookie } })).json()).to.deep.equal({});
   });
 
   it('ends every session that the visitor has cookies for: a changed domain or path leaves two', async () => {

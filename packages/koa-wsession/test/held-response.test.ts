@@ -3,10 +3,10 @@ import { request as httpRequest, IncomingMessage, ServerResponse } from 'node:ht
 import { Socket } from 'node:net';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
 import type Koa from 'koa';
-import { type Sessions, UnavailableError } from 'koa-wsession';
+import { type Sessions, session, UnavailableError } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { spy } from 'sinon';
 import {
@@ -73,6 +73,18 @@ function fromConnect(
 const names = (setCookie: readonly string[]) => setCookie.map((line) => line.split('=')[0]);
 const write: Handler = (ctx) => void (ctx.session.a = 1);
 const get: Handler = (ctx) => ({ ...ctx.session });
+
+/** Takes longer than the time after which a token is looked at again before it is sent. */
+class SlowStore extends MemoryStore {}
+for (const method of ['load', 'create', 'update', 'destroy'] as const) {
+  const own = MemoryStore.prototype[method] as (...args: unknown[]) => unknown;
+  Object.defineProperty(SlowStore.prototype, method, {
+    value(this: SlowStore, ...args: unknown[]) {
+      const answer = own.apply(this, args);
+      return args.length > 1 ? delay(15, answer) : answer; // the store's own calls have one argument
+    },
+  });
+}
 
 for (const http2 of [false, true]) {
   describe(`a response over HTTP/${http2 ? 2 : 1} with unsaved changes`, () => {
@@ -688,6 +700,91 @@ describe('a response whose client hung up while it was held', () => {
     await ended.passed;
     await nextTurn();
     expect([stored, update.callCount, errors]).to.deep.equal([['a'], 0, []]);
+  });
+});
+
+for (const http2 of [false, true])
+  describe(`a response of two sessions over HTTP/${http2 ? 2 : 1}`, () => {
+    afterEach(tidy);
+
+    it('has its head, and both cookies, however long the stores take', async () => {
+      const outer = session(new SlowStore(), { name: 'outer' });
+      const keepOuter: Koa.Middleware = (ctx, next) => {
+        ctx.state.outer = ctx.session;
+        return next();
+      };
+      const { visitor } = await createSite(
+        {
+          '/': (ctx) => {
+            ctx.state.outer.n = (ctx.state.outer.n ?? 0) + 1;
+            ctx.session.n = (ctx.session.n ?? 0) + 1;
+            ctx.body = 'HTTP/1.1 200 OK\r\nSet-Cookie: evil=1\r\n\r\n';
+          },
+        },
+        { store: new SlowStore(), before: [outer, keepOuter], http2 },
+      );
+      const ada = visitor();
+      for (let i = 0; i < 3; i++) {
+        const { status, setCookie } = await ada.get('/');
+        expect([status, setCookie.map((line) => line.split('=')[0]).sort()]).to.deep.equal([
+          200,
+          ['outer', 'wsession'],
+        ]);
+      }
+    });
+  });
+
+describe('a response whose own `end` something in front calls later', () => {
+  afterEach(tidy);
+
+  it('has its head', async () => {
+    const endLater: Koa.Middleware = async ({ res }, next) => {
+      const { end } = res;
+      res.end = ((chunk: unknown) => {
+        setTimeout(() => end.call(res, chunk as never, 'utf8'), 30);
+        return res;
+      }) as never;
+      await next();
+    };
+    const { visitor } = await createSite(
+      { '/': (ctx) => void (ctx.session.n = (ctx.session.n ?? 0) + 1) },
+      { before: [endLater] },
+    );
+    const ada = visitor();
+    for (let i = 0; i < 2; i++) expect(await ada.get('/')).to.include({ status: 200, body: 'ok' });
+  });
+});
+
+describe('a change after a client has reset the connection of a response whose head was sent', () => {
+  afterEach(tidy);
+
+  it('is stored', async () => {
+    const changed = new Gate();
+    const { served, visitor } = await createSite({
+      '/set': (ctx) => void (ctx.session.n = 1),
+      '/stream': async (ctx) => {
+        ctx.session.n;
+        ctx.respond = false;
+        ctx.res.writeHead(200);
+        ctx.res.write('x');
+        await once(ctx.res, 'close');
+        ctx.session.late = true;
+        ctx.res.end();
+        changed.open();
+      },
+      '/get': (ctx) => ({ ...ctx.session }),
+    });
+    const ada = visitor();
+    await ada.get('/set');
+    const request = httpRequest(`${served.url}/stream`, { headers: { cookie: ada.cookie } }).on('error', () => {});
+    request.on('response', (response: IncomingMessage) => {
+      response.on('error', () => {});
+      request.socket?.resetAndDestroy();
+    });
+    request.end();
+    await changed.passed;
+    await nextTurn();
+    expect((await ada.get('/get')).json()).to.deep.equal({ n: 1, late: true });
   });
 });
 

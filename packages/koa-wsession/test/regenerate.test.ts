@@ -481,6 +481,19 @@ for (const [form, regenerate] of [
       expect(status).to.equal(200);
     });
 
+    it('takes the cookie of one session, sent twice, for one', async () => {
+      const { visitor } = await createSite({
+        '/set': (ctx) => void (ctx.session.n = 1),
+        '/': regenerate,
+        '/late': (ctx) => void (ctx.session.late = true),
+      });
+      const ada = visitor();
+      await ada.get('/set');
+      const { cookie } = ada;
+      expect((await visitor().get('/', { headers: { cookie: `${cookie}; ${cookie}` } })).status).to.equal(200);
+      expect((await visitor().get('/late', { headers: { cookie } })).status, 'the old id').to.equal(409);
+    });
+
     it('ends the further sessions that the visitor has cookies for', async () => {
       const { visitor } = await createSite({
         '/set': (ctx) => void (ctx.session.n = 1),

@@ -193,6 +193,23 @@ describe('ctx.session', () => {
         expect('e' in session).to.equal(false);
       }));
 
+    it('from which another object can inherit, whose properties are its own', () =>
+      inRequest((ctx) => {
+        ctx.session.user = 'ada';
+        const locals = Object.create(ctx.session);
+        locals.title = 'Home';
+        locals.user = 'bob';
+        expect([locals.title, locals.user, { ...locals }]).to.deep.equal([
+          'Home',
+          'bob',
+          { title: 'Home', user: 'bob' },
+        ]);
+        expect({ ...ctx.session }).to.deep.equal({ user: 'ada' });
+        expect(Reflect.set(ctx.session, 'user', 'eve')).to.equal(true);
+        expect(locals.user).to.equal('bob');
+        expect(ctx.session.user).to.equal('eve');
+      }));
+
     it('that can be neither frozen nor given a prototype', () =>
       withSession((session) => {
         expect(() => Object.freeze(session)).to.throw(TypeError);

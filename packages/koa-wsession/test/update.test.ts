@@ -483,6 +483,17 @@ describe('sessions.of(ctx).update(key, change)', () => {
         });
     }
 
+    it('of a store that reports nothing but conflicts is a 503 in the end', async () => {
+      const store = stubStore();
+      stub(Math, 'random').returns(0); // no pause between two tries
+      store.update.callsFake((_key, { expect: expected }) => ({ outcome: 'conflict', actual: expected }));
+      await inRequest(
+        async (ctx, { of }) =>
+          expect(await errorOf(() => of(ctx).update('n', (n) => n))).to.be.instanceOf(UnavailableError),
+        { store: asStore(store), cookie: SOME_COOKIE },
+      );
+    });
+
     it('that takes longer than a second together makes no update overtake another', async () => {
       const store = new MemoryStore();
       const update = store.update.bind(store);

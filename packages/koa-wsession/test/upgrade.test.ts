@@ -57,6 +57,22 @@ describe('a WebSocket that a handler opens', () => {
     expect(site.errors).to.deep.equal([]);
   });
 
+  it('is not made by a header alone: an ordinary response is one', async () => {
+    const site = await createSite({
+      '/raw': (ctx) => {
+        ctx.respond = false;
+        ctx.session.count = 1;
+        ctx.res.end('raw');
+      },
+    });
+    const ada = site.visitor();
+    for (let i = 0; i < 2; i++) {
+      const { status, body } = await ada.get('/raw', { headers: { connection: 'Upgrade', upgrade: 'websocket' } });
+      expect([status, body]).to.deep.equal([404, 'raw']);
+    }
+    expect(site.errors).to.deep.equal([]);
+  });
+
   it('refuses what needs a cookie, with a LateError', async () => {
     const site = await createSite(handlers);
     expect(await connect(site, '/begin', '')).to.equal('<WSESSION_LATE>');

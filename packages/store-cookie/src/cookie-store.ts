@@ -86,11 +86,11 @@ export class CookieStore implements Store {
     const { revocations, longestLifetime = MAX_LIFETIME } = options;
     checkOption('longestLifetime', longestLifetime, isLifetime, 'seconds over 0, up to 400 days (34,560,000)');
     checkOption('revocations', revocations, isServerStore, 'a store on the server, such as new RedisStore(redis)');
-    const shared = revocations && new SharedRevocations(revocations, longestLifetime * 1000);
+    this.#sealer = new Sealer(deriveMasterKeys(secrets));
+    const shared = revocations && new SharedRevocations(revocations, this.#sealer, longestLifetime * 1000);
     this.#revocations = shared ?? new RevocationList();
     this.capabilities = { seals: true, merges: false, revokes: shared !== undefined };
     if (shared) this.revokeUntil = shared.endUntil.bind(shared);
-    this.#sealer = new Sealer(deriveMasterKeys(secrets));
   }
 
   load(token: string, call: Call): Awaitable<SessionRecord | Absent> {

@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import Koa from 'koa';
 import { type Sessions, session } from 'koa-wsession';
 import { conformance } from 'koa-wsession/conformance';
+import { encrypted } from 'koa-wsession/encrypted';
 import { MemoryStore } from 'koa-wsession/memory';
 import { nearCache } from 'koa-wsession/near-cache';
 import type { ChangeListener, Created, SessionRecord, Store } from 'koa-wsession/store';
@@ -222,6 +223,44 @@ describe('CookieStore with revocations', () => {
     for (const key of revocations.created) for (const listener of revocations.listeners) listener.changed(key);
     expect(await read()).to.equal(undefined);
     await near.close();
+  });
+
+  it('keeps no token in the revocations, but the successor of a replaced session can be found', async () => {
+    const revocations = new MemoryStore();
+    const created = sinon.spy(revocations, 'create');
+    const [one, other] = [1, 2].map(() => new CookieStore(SECRET, { revocations })) as [CookieStore, CookieStore];
+    const { token } = one.create(newAddress(), recordOf({ a: '1' }), call) as { token: string };
+    const { token: by } = one.create(newAddress(), recordOf({ a: '2' }), call) as { token: string };
+    const until = Date.now() + 60_000;
+    await one.destroy(token, { ...call, replaced: { by, until } });
+    for (const [, { entries }] of created.args) for (const text of entries.values()) expect(text).to.not.include(by);
+    expect(await other.load(token, call)).to.deep.equal({ by, until });
+  });
+
+  it('may be encrypted, and hold for sessions of all names', async () => {
+    const revocations = encrypted(new MemoryStore(), 'a secret of at least thirty-two bytes');
+    const store = new CookieStore(SECRET, { revocations });
+    const inName = (name: string) => ({ ...call, name });
+    const tokens = ['a', 'b'].map(
+      (name) => (store.create(newAddress(), recordOf({ x: '1' }), inName(name)) as { token: string }).token,
+    );
+    await store.revokeUntil?.(undefined, Date.now(), inName('a'));
+    for (const [i, name] of ['a', 'b'].entries())
+      expect(await store.load(tokens[i] as string, inName(name)), name).to.equal(undefined);
+  });
+
+  it('is a 503, and no login, where a mark can’t be read', async () => {
+    const marks = new MemoryStore();
+    const inside = (secret: string) => new CookieStore(SECRET, { revocations: encrypted(marks, secret) });
+    const { enter, urls } = await openTwo(encrypted(marks, 'a secret of at least thirty-two bytes'));
+    const ada = await enter('/login/ada');
+    const { cookie } = ada;
+    await ada.get('/logout');
+    const token = cookie.slice(cookie.indexOf('=') + 1);
+    const wrong = inside('another secret of thirty-two bytes');
+    const error = await Promise.resolve(wrong.load(token, { ...call, name: 'wsession' })).catch((problem) => problem);
+    expect(error).to.be.instanceOf(Error);
+    expect(urls).to.have.length(2);
   });
 
   it('is a 503 while the revocations can’t be asked, and the visitor keeps the cookie', async () => {

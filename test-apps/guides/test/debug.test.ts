@@ -5,11 +5,10 @@ import { session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { Client, serve } from 'testkit';
 
-const lines: string[] = [];
-debugSessions((line) => lines.push(line));
-
 describe('the guide to debugging', () => {
   it('writes a line for each event and each call to the store, with no id in it', async () => {
+    const lines: string[] = [];
+    debugSessions((line) => lines.push(line)); // not earlier: the tests of all packages run in one process
     const app = new Koa();
     app.use(session(new MemoryStore(), { name: 'debugged' }));
     app.use((ctx) => {

@@ -13,6 +13,13 @@ export interface HeldSession {
   fail(error: unknown): void;
 }
 
+const nodes: WeakMap<ServerResponse, { isRunning: boolean }> = new WeakMap();
+
+/** HTTP/1: sends the head for a `write` or an `end` without one. */
+interface ImplicitHeader {
+  readonly _implicitHeader?: () => void;
+}
+
 /**
  * No response is sent before its session is saved: from the first `writeHead`, `write`, `flushHeaders` or `end` of an
  * unsaved session, the calls are queued until it is saved. If that fails, they are dropped, and the response is the
@@ -27,13 +34,20 @@ export class HeldResponse {
   #released: Promise<void> | undefined;
   #owesDrain = false;
   #isRunning = false;
+  /** Whether a method of Node's own runs: one for all sessions of the response, the first of which calls it. */
+  readonly #node: { isRunning: boolean };
+  readonly #isFirst: boolean;
   /** The response was the error's: what others still write is ignored. */
   #dropped: { readonly error: unknown } | undefined;
 
   constructor(response: ServerResponse, session: HeldSession) {
     this.#response = response;
     this.#session = session;
-    const { writeHead, write, flushHeaders, end } = response;
+    const node = nodes.get(response);
+    this.#isFirst = node === undefined;
+    this.#node = node ?? { isRunning: false };
+    if (!node) nodes.set(response, this.#node);
+    const { writeHead, write, flushHeaders, end, _implicitHeader } = response as ServerResponse & ImplicitHeader;
     response.writeHead = (...args: unknown[]) => this.#call(writeHead, args, response);
     response.write = (...args: unknown[]) => this.#call(write, args, false);
     response.flushHeaders = () => this.#call(flushHeaders, [], undefined);
@@ -42,6 +56,8 @@ export class HeldResponse {
       if (this.#calls) this.#pretendEnded();
       return result;
     };
+    // Also where others call Node's own `write` or `end`, which they took from the response before: the body follows.
+    if (_implicitHeader) Object.assign(response, { _implicitHeader: () => this.#run(_implicitHeader, []) });
   }
 
   /** Resolves once no call is held any more. */
@@ -56,7 +72,7 @@ export class HeldResponse {
       callBack(args, this.#dropped?.error ?? new Error('write after end'));
       return held;
     }
-    const isNested = this.#isRunning; // Node's `write` and `end` call `writeHead`
+    const isNested = this.#isRunning || this.#node.isRunning; // Node's `write` and `end` call `writeHead`
     const isFree = (): boolean => (this.#response.headersSent ? !isLate : !this.#session.isUnsaved());
     if (isNested || (!this.#calls && isFree())) return this.#run(method, args);
     this.#calls ??= [];
@@ -68,12 +84,14 @@ export class HeldResponse {
   }
 
   #run<T>(method: (...args: never) => T, args: unknown[]): T {
-    const wasRunning = this.#isRunning;
+    const [wasRunning, wasNodeRunning] = [this.#isRunning, this.#node.isRunning];
     this.#isRunning = true;
+    if (this.#isFirst) this.#node.isRunning = true;
     try {
       return method.apply(this.#response, args as never);
     } finally {
       this.#isRunning = wasRunning;
+      this.#node.isRunning = wasNodeRunning;
     }
   }
 

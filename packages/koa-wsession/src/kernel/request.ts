@@ -40,6 +40,8 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
   /** The session, under another name, whose middleware ran for the request before. */
   readonly earlier: SessionRequest | undefined;
   readonly #context: RequestContext;
+  /** Bytes that the socket had sent before this request. */
+  readonly #sentBefore: number = 0;
   #arrival: Arrival | undefined;
   #lazyWriter: TokenWriter | undefined;
   #found: Found;
@@ -59,6 +61,7 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
     this.tokens = tokens;
     this.earlier = earlier;
     this.#context = context;
+    if (isWebSocket(context.req)) this.#sentBefore = context.req.socket.bytesWritten;
   }
 
   /** Loads ahead of the handler, where the store has to be waited for. An outage concerns only requests that use the session. */
@@ -301,7 +304,9 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
   /** The connection became a WebSocket in a handler, past Node's response. */
   get #isUpgraded(): boolean {
     const { respond, req, res } = this.#context;
-    return respond === false && /^websocket$/i.test(req.headers.upgrade ?? '') && res?.headersSent === false;
+    if (respond !== false || !isWebSocket(req) || res?.headersSent !== false) return false;
+    // Where the server takes no upgrades, the header says nothing: a handshake was sent if the socket sent anything.
+    return (req as { upgrade?: boolean }).upgrade === true || req.socket.bytesWritten > this.#sentBefore;
   }
 
   get #isInsecure(): boolean {
@@ -334,9 +339,13 @@ function isBelow(path: string, url: string): boolean {
   return asked === path || asked.startsWith(path.endsWith('/') ? path : `${path}/`);
 }
 
+function isWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade !== undefined && headers.upgrade.toLowerCase() === 'websocket';
+}
+
 /** Whether nothing can be sent any more, as Koa tells it. */
 function isClosed(response: ServerResponse | undefined): boolean {
-  return response?.headersSent === false && response.socket?.writable === false;
+  return response?.socket?.writable === false;
 }
 
 function toError(error: unknown): Error {

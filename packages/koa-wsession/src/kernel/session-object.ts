@@ -31,24 +31,21 @@ export class SessionObject {
   readonly lifecycle: SessionLifecycle;
   readonly scope: SessionScope;
   #handler: SessionHandler;
-  #proxy: Session;
 
   constructor(lifecycle: SessionLifecycle, scope: SessionScope) {
     this.lifecycle = lifecycle;
     this.scope = scope;
     this.#handler = new SessionHandler(this);
-    this.#proxy = new Proxy(TARGET, this.#handler) as Session;
   }
 
   get proxy(): Session {
-    return this.#proxy;
+    return this.#handler.proxy;
   }
 
   /** Another object takes this one's place, which keeps what it holds. */
   renew(former: ChangeTracker): void {
     this.#handler.freeze(former);
     this.#handler = new SessionHandler(this);
-    this.#proxy = new Proxy(TARGET, this.#handler) as Session;
   }
 
   /** `ctx.session = { … }`: this content in place of what there is. A `maxAge` in it is set; without, it stays. */
@@ -92,6 +89,7 @@ const TARGET: object = Object.create({
  * data. No member may be a symbol: V8 12 and later (Node 22) would find no `get` next to it.
  */
 class SessionHandler implements ProxyHandler<object> {
+  readonly proxy: Session = new Proxy(TARGET, this) as Session;
   readonly #object: SessionObject;
   readonly #lifecycle: SessionLifecycle;
   /** Of a session that another one took the place of: what it held. */
@@ -126,7 +124,14 @@ class SessionHandler implements ProxyHandler<object> {
     return MEMBERS.has(key) || isInherited(key) || this.#readable.has(toEntryKey(key));
   }
 
-  set(_target: object, key: string | symbol, value: unknown): boolean {
+  set(_target: object, key: string | symbol, value: unknown, receiver: object): boolean {
+    // An object that inherits from the session gets a property of its own.
+    if (receiver !== this.proxy)
+      return Reflect.defineProperty(receiver, key, { value, writable: true, enumerable: true, configurable: true });
+    return this.#assign(key, value);
+  }
+
+  #assign(key: string | symbol, value: unknown): boolean {
     if (key === 'maxAge') this.#lifecycle.maxAge = value;
     else {
       const entryKey = toWritable(key);
@@ -153,12 +158,12 @@ class SessionHandler implements ProxyHandler<object> {
     return { value: this.get(target, key), writable: true, enumerable: true, configurable: true };
   }
 
-  defineProperty(target: object, key: string | symbol, property: PropertyDescriptor): boolean {
+  defineProperty(_target: object, key: string | symbol, property: PropertyDescriptor): boolean {
     const { writable, enumerable, configurable } = property;
     if (!('value' in property) || !writable || !enumerable || !configurable) {
       throw new ValueError(`session.${String(key)}`, 'can only be an ordinary property: assign it.');
     }
-    return this.set(target, key, property.value);
+    return this.#assign(key, property.value);
   }
 
   setPrototypeOf(_target: object, prototype: object | null): boolean {

@@ -181,7 +181,6 @@ export class SessionWriter {
     let entries = new Map([...state.tracker.snapshot(keeps), ...add]);
     if (!tokens.renewsTokens) entries.set(FORMER_KEY, JSON.stringify(old.key));
     let fresh = await this.#make(state, entries, plan.resetsAge ? Date.now() : old.createdAt);
-    await this.#endOthers(state);
     let revision = old.revision ?? 0;
     let known = state.tracker.stored;
     for (let tries = 1; ; tries++) {
@@ -200,6 +199,7 @@ export class SessionWriter {
       if (ended.outcome === 'destroyed') break;
       ({ revision, entries: known } = ended.record);
     }
+    await this.#endOthers(state); // after the mark, which keeps a copy of this session among them from being ended
     this.#adopt(state, fresh, entries);
     this.#publish('regenerated', fresh.key, old.key);
   }

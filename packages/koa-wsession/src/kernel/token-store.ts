@@ -5,6 +5,7 @@ import type {
   Awaitable,
   Call,
   Changes,
+  DestroyCall,
   Destroyed,
   Entries,
   Replacement,
@@ -78,6 +79,20 @@ export interface TokenOptions {
   readonly signer: Signer | undefined;
 }
 
+/** All that a call can bring along, as members of its own: nothing is taken from a polluted `Object.prototype`. */
+class StoreCall implements DestroyCall {
+  readonly name: string;
+  readonly deadline: number;
+  readonly atLeast: number | undefined = undefined;
+  readonly replaced: Replacement | undefined = undefined;
+  readonly revision: number | undefined = undefined;
+
+  constructor(name: string, deadline: number) {
+    this.name = name;
+    this.deadline = deadline;
+  }
+}
+
 /** Tokens in, records out. Whatever the store does, each call ends within `timeout`, in an UnavailableError at worst. */
 export abstract class TokenStore {
   readonly store: Store;
@@ -120,8 +135,9 @@ export abstract class TokenStore {
   async update(loaded: Loaded, changes: Changes): Promise<Loaded | Exclude<Updated, { outcome: 'updated' }>> {
     const { key, revision } = loaded;
     const answer = await this.call('save', key, (call) => this.store.update(key, changes, call));
-    if (answer.outcome === 'gone' || (answer.outcome === 'conflict' && changes.expect)) return answer;
-    if (answer.outcome !== 'updated') throw unexpected('update', answer);
+    const outcome = answer?.outcome;
+    if (outcome === 'gone' || (outcome === 'conflict' && changes.expect)) return answer;
+    if (outcome !== 'updated') throw unexpected('update', answer);
     const { token } = answer;
     const facts: RecordFacts = {
       createdAt: loaded.createdAt,
@@ -133,8 +149,11 @@ export abstract class TokenStore {
   }
 
   /** Ends a session; see the contract for `replaced` and `revision`. */
-  destroy(key: string, how: { replaced?: Replacement; revision?: number } = {}): Promise<Destroyed> {
-    return this.call('destroy', key, (call) => this.store.destroy(key, { ...call, ...how })) as Promise<Destroyed>;
+  async destroy(key: string, how: Pick<DestroyCall, 'replaced' | 'revision'> = {}): Promise<Destroyed> {
+    const answer = await this.call('destroy', key, (call) => this.store.destroy(key, { ...call, ...how }));
+    const expected = ['destroyed', 'none', 'replaced', ...(how.revision === undefined ? [] : ['changed'])];
+    if (!expected.includes(answer?.outcome)) throw unexpected('destroy', answer);
+    return answer;
   }
 
   /** One call to the store: an answer, or an UnavailableError within `timeout`. */
@@ -147,7 +166,7 @@ export abstract class TokenStore {
   #run<T>(operation: (call: Call) => Awaitable<T>): Awaitable<T> {
     const { name, timeout } = this.options;
     try {
-      const answer = operation({ name, deadline: performance.now() + timeout });
+      const answer = operation(new StoreCall(name, performance.now() + timeout));
       return isPromise(answer) ? within(timeout, answer) : answer;
     } catch (error) {
       throw toUnavailable(error);
@@ -203,8 +222,8 @@ export class IdTokenStore extends TokenStore {
       const id = newId();
       const key = addressOf(this.options.name, id);
       const answer = await this.call('save', key, (call) => this.store.create(key, record, call));
-      if (answer.outcome === 'created') return new Loaded(key, id, record, record.entries);
-      if (answer.outcome !== 'exists') throw unexpected('create', answer);
+      if (answer?.outcome === 'created') return new Loaded(key, id, record, record.entries);
+      if (answer?.outcome !== 'exists') throw unexpected('create', answer);
     }
     throw unexpected('create', { outcome: 'exists' }); // of 192 random bits, not even one does
   }
@@ -238,7 +257,7 @@ export class SealedTokenStore extends TokenStore {
   async create(record: SessionRecord): Promise<Loaded> {
     const address = addressOf(this.options.name, newId());
     const answer = await this.call('save', address, (call) => this.store.create(address, record, call));
-    if (answer.outcome !== 'created' || answer.token === undefined) throw unexpected('create', answer);
+    if (answer?.outcome !== 'created' || answer.token === undefined) throw unexpected('create', answer);
     return new Loaded(answer.token, answer.token, record, record.entries);
   }
 
@@ -287,6 +306,6 @@ function toUnavailable(error: unknown): UnavailableError {
   return new UnavailableError(`The session store failed: ${problem.replace(/\.$/, '')}`, error);
 }
 
-function unexpected(call: string, { outcome }: { outcome?: unknown }): UnavailableError {
-  return new UnavailableError(`The session store failed: ${call} returned ${JSON.stringify(outcome)}`);
+function unexpected(call: string, answer: { outcome?: unknown } | undefined): UnavailableError {
+  return new UnavailableError(`The session store failed: ${call} returned ${JSON.stringify(answer?.outcome)}`);
 }

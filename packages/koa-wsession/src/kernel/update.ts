@@ -56,6 +56,9 @@ export async function tryUpdate(
 /** The longest that a turn waits for the one before once that has begun, in milliseconds. */
 const PATIENCE = 1000;
 
+/** How often an update is tried: no crowd makes so many conflicts, but a store that is broken. */
+const MAX_TRIES = 200;
+
 /** The entries that a turn goes on from, and what it learns about them. */
 interface Tracker {
   readonly stored: Entries;
@@ -108,8 +111,10 @@ export class Turns {
     begin();
     if (stored) for (const key of keys) tracker.refresh(key, stored.get(key), tracker.stored.get(key));
     // After a second conflict, another process is at it, too.
-    for (let tries = 1; !(await attempt()); tries++)
+    for (let tries = 1; !(await attempt()); tries++) {
+      if (tries >= MAX_TRIES) throw new UnavailableError(`The session store failed: ${MAX_TRIES} conflicts in a row`);
       if (tries > 1) await delay(Math.random() * Math.min(2 ** tries, 100));
+    }
     return tracker.stored;
   }
 }

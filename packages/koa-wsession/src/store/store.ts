@@ -167,9 +167,9 @@ export interface Call {
 /** What `destroy` may be told besides. */
 export interface DestroyCall extends Call {
   /** The session goes on under another id: leave this mark. */
-  readonly replaced?: Replacement;
+  readonly replaced?: Replacement | undefined;
   /** End the record only at this revision. */
-  readonly revision?: number;
+  readonly revision?: number | undefined;
 }
 
 /** The mark of a session that goes on under another id. */
