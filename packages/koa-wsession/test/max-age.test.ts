@@ -74,28 +74,6 @@ describe('maxAge', () => {
     expect(setCookie[0]).to.match(/; Max-Age=60;/);
   });
 
-  it('set by another request meanwhile counts for this one’s changes, too', async () => {
-    const store = new MemoryStore();
-    const { visitor } = await createSite(
-      {
-        '/': (ctx) => void (ctx.session.n = 1),
-        '/slow': async (ctx) => {
-          ctx.session.slow = true;
-          await ada.get('/remember');
-        },
-        '/remember': (ctx) => void (ctx.session.maxAge = 30 * DAY),
-        '/read': (ctx, sessions) => [sessions.of(ctx).expiresAt, { ...ctx.session }],
-      },
-      { store },
-    );
-    const ada = visitor();
-    await ada.get('/');
-    expect(ageOf(await ada.get('/slow'))).to.equal('2592000');
-    const [expiresAt, data] = (await ada.get('/read')).json() as [string, object];
-    expect(Date.parse(expiresAt)).to.be.greaterThan(Date.now() + 29 * DAY);
-    expect(data).to.deep.equal({ n: 1, slow: true });
-  });
-
   it('counts in a new session, too, and stores nothing by itself', async () => {
     const store = stubStore();
     await inRequest(

@@ -10,7 +10,7 @@ import { SessionObject, type SessionScope } from './session-object.js';
 import { NO_RESPONSE, type TokenSink, UPGRADED } from './token-sink.js';
 import { type Found, isPromise, Loaded, type TokenStore } from './token-store.js';
 import { TokenWriter } from './token-writer.js';
-import { type Arrival, readTokens } from './transport.js';
+import { type Arrival, isBelow, readTokens } from './transport.js';
 
 /** What is needed of a request: of Koa's `ctx`, or of what stands in its place outside Koa. */
 export interface RequestContext {
@@ -258,7 +258,7 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
     if (!onerror || this.#hasOwnHandler) return;
     this.#hasOwnHandler = true;
     this.#context.onerror = (error) => {
-      const isCut = !this.#isFinished && isClosed(this.#context.res);
+      const isCut = !this.#isFinished && this.#context.res?.socket?.writable === false;
       if (error) {
         if (this.#isUpgraded) return this.report(error); // an error page would garble the WebSocket
         // What isn't stored yet is stored before the error's response.
@@ -331,21 +331,8 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
   }
 }
 
-/** Whether a browser would send a cookie of this path (RFC 6265, 5.1.4). */
-function isBelow(path: string, url: string): boolean {
-  if (path === '/') return true;
-  // A request's target may be a whole URL (RFC 9112, 3.2.2).
-  const asked = url.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '').split(/[?#]/, 1)[0] as string;
-  return asked === path || asked.startsWith(path.endsWith('/') ? path : `${path}/`);
-}
-
 function isWebSocket({ headers }: IncomingMessage): boolean {
   return headers.upgrade !== undefined && headers.upgrade.toLowerCase() === 'websocket';
-}
-
-/** Whether nothing can be sent any more, as Koa tells it. */
-function isClosed(response: ServerResponse | undefined): boolean {
-  return response?.socket?.writable === false;
 }
 
 function toError(error: unknown): Error {

@@ -106,19 +106,7 @@ export class SessionWriter {
     if (this.#isReachable) this.#writeToken(result, after);
     if (!state.isMadeHere) state.resentAt = performance.now();
     this.#publish('renewed', result.key);
-    if (result.lastRevision !== (loaded.lastRevision ?? 0) + 1) await this.#checkLifetime(state, result);
     return undefined;
-  }
-
-  /** Another request wrote in between. If it changed the session's lifetime, the expiry is set once more, from that. */
-  async #checkLifetime(state: SessionState, loaded: Loaded): Promise<void> {
-    const { tracker } = state;
-    const record = await this.#host.tokens.load(loaded.key);
-    const known = tracker.stored.get(MAX_AGE_KEY);
-    const actual = isRecord(record) ? record.entries.get(MAX_AGE_KEY) : known;
-    if (actual === known) return;
-    tracker.refresh(MAX_AGE_KEY, actual, known);
-    await this.update(state, loaded, NO_CHANGES);
   }
 
   /** Whether the token was written a while ago: a login may have replaced it since. */

@@ -154,3 +154,11 @@ function serializeAttributes(attributes: CookieAttributes): string {
 function capitalize(word: string): string {
   return word.charAt(0).toUpperCase() + word.slice(1);
 }
+
+/** Whether a browser would send a cookie of this path (RFC 6265, 5.1.4). */
+export function isBelow(path: string, url: string): boolean {
+  if (path === '/') return true;
+  // A request's target may be a whole URL (RFC 9112, 3.2.2).
+  const asked = url.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '').split(/[?#]/, 1)[0] as string;
+  return asked === path || asked.startsWith(path.endsWith('/') ? path : `${path}/`);
+}
