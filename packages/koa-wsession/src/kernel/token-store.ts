@@ -3,7 +3,6 @@ import { isRecord, isReplacement } from '../store/record.js';
 import type {
   Absent,
   Awaitable,
-  Call,
   Changes,
   DestroyCall,
   Destroyed,
@@ -83,7 +82,7 @@ export interface TokenOptions {
 class StoreCall implements DestroyCall {
   readonly name: string;
   readonly deadline: number;
-  readonly atLeast: number | undefined = undefined;
+  atLeast: number | undefined = undefined;
   readonly replaced: Replacement | undefined = undefined;
   readonly revision: number | undefined = undefined;
 
@@ -128,7 +127,10 @@ export abstract class TokenStore {
 
   /** What is under a key, such as that of a session's successor. `atLeast`: a cache may answer, see the contract. */
   load(key: string, atLeast?: number): Awaitable<SessionRecord | Absent> {
-    return this.call('load', key, (call) => this.store.load(key, atLeast === undefined ? call : { ...call, atLeast }));
+    return this.call('load', key, (call) => {
+      call.atLeast = atLeast;
+      return this.store.load(key, call);
+    });
   }
 
   /** Merges changes into the record. */
@@ -157,13 +159,13 @@ export abstract class TokenStore {
   }
 
   /** One call to the store: an answer, or an UnavailableError within `timeout`. */
-  call<T>(kind: TracedCall, key: string, operation: (call: Call) => Awaitable<T>): Awaitable<T> {
+  call<T>(kind: TracedCall, key: string, operation: (call: StoreCall) => Awaitable<T>): Awaitable<T> {
     const { name, observer } = this.options;
     if (!observer.traces(kind)) return this.#run(operation);
     return observer.trace(kind, { name, session: this.refOf(key) }, () => this.#run(operation));
   }
 
-  #run<T>(operation: (call: Call) => Awaitable<T>): Awaitable<T> {
+  #run<T>(operation: (call: StoreCall) => Awaitable<T>): Awaitable<T> {
     const { name, timeout } = this.options;
     try {
       const answer = operation(new StoreCall(name, performance.now() + timeout));
