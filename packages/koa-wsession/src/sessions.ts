@@ -98,7 +98,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
   const settings = resolveOptions(store, options, diagnostics);
   warnOfCookie(settings);
   const { migrate, name, lifetimes, observer } = settings;
-  const deviceBound = options.deviceBound ? new DeviceBound(store, options) : undefined;
+  const deviceBound = options.deviceBound ? new DeviceBound(settings, options.deviceBound) : undefined;
   const prologues: Prologue[] = [];
   if (deviceBound) prologues.push((request, ctx) => deviceBound.respond(request, ctx));
   if (migrate) prologues.push(importSession.bind(undefined, migrate));

@@ -23,7 +23,9 @@ describe('session(store, { deviceBound })', () => {
       for (const path of ['/change', '/who', '/regenerate']) await browser.get(path);
       expect(browser.offer).to.equal(undefined);
       await browser.get('/login');
-      expect(browser.offer).to.match(/^\(ES256 RS256\);path="\/device-bound\/register";challenge="[\w-]{32}"$/);
+      expect(browser.offer).to.match(
+        /^\(ES256 RS256\);path="\/device-bound\/wsession\/register";challenge="[\w-]{32}"$/,
+      );
       const offer = browser.offer;
       for (const path of ['/change', '/who', '/regenerate']) await browser.get(path);
       expect(browser.offer).to.equal(offer);
@@ -168,6 +170,8 @@ describe('session(store, { deviceBound })', () => {
       [{ deviceBound: { path: 'x' } }, new MemoryStore(), /deviceBound\.path/],
       [{ deviceBound: { path: '/x"y' } }, new MemoryStore(), /deviceBound\.path/],
       [{ deviceBound: { path: '//elsewhere.test/x' } }, new MemoryStore(), /deviceBound\.path/],
+      [{ deviceBound: { path: '/x/../y' } }, new MemoryStore(), /deviceBound\.path/],
+      [{ deviceBound: true, name: '..' }, new MemoryStore(), /deviceBound\.path/],
       [{ deviceBound: { path: '/x/' } }, new MemoryStore(), /deviceBound\.path/],
       [{ deviceBound: { path: '/x' }, path: '/app' }, new MemoryStore(), /deviceBound\.path: expected a path below/],
       [{ deviceBound: { paht: '/x' } as never }, new MemoryStore(), /Unknown option paht of deviceBound/],

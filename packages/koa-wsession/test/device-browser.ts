@@ -73,7 +73,7 @@ export class DeviceBrowser {
   }
 
   async register(jwt: string = this.registration()): Promise<ClientResponse> {
-    const path = /path="([^"]*)"/.exec(this.offer ?? '')?.[1] ?? '/device-bound/register';
+    const path = /path="([^"]*)"/.exec(this.offer ?? '')?.[1] ?? '/device-bound/wsession/register';
     const reply = await this.request('POST', path, { headers: { 'secure-session-response': jwt } });
     if (reply.status === 200) this.#follow(reply);
     return reply;
@@ -109,7 +109,7 @@ export class DeviceBrowser {
   }
 
   async #refresh(id: string, headers: Record<string, string> = {}): Promise<ClientResponse> {
-    const path = String(this.instructions.refresh_url ?? '/device-bound/refresh');
+    const path = String(this.instructions.refresh_url ?? '/device-bound/wsession/refresh');
     const reply = await this.request('POST', path, {
       headers: { 'sec-secure-session-id': `"${id}"`, ...headers },
     });

@@ -114,7 +114,7 @@ describe('hostile requests to the device’s paths', () => {
         'secure-session-response': damage(browser.proof(browser.challenge ?? 'x')),
         'secure-session-skipped': damage(`unreachable;session_identifier="${browser.id}"`),
       };
-      const reply = await browser.request('POST', '/device-bound/refresh', { headers });
+      const reply = await browser.request('POST', '/device-bound/wsession/refresh', { headers });
       expect(reply.status).to.be.oneOf([200, 403]);
       expect(reply.setCookie).to.deep.equal([]);
       if (reply.status === 200) expect(reply.json().continue).to.equal(false);

@@ -151,7 +151,7 @@ describe('the proof of a device', () => {
         [],
       ]);
     }
-    const unknown = await browser.request('POST', '/device-bound/refresh', {
+    const unknown = await browser.request('POST', '/device-bound/wsession/refresh', {
       headers: { cookie: `wsession=${'x'.repeat(32)}`, 'sec-secure-session-id': `"${browser.id}"` },
     });
     expect(unknown.json()).to.deep.equal({ session_identifier: browser.id, continue: false });
@@ -173,7 +173,7 @@ describe('the proof of a device', () => {
     const { cookie } = browser.client;
     for (let i = 0; i < 3; i++) await browser.get('/regenerate');
     const { id } = browser;
-    const late = await browser.request('POST', '/device-bound/refresh', {
+    const late = await browser.request('POST', '/device-bound/wsession/refresh', {
       headers: { cookie, 'sec-secure-session-id': id },
     });
     expect(late.status).to.equal(403);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import type { SessionRecord } from 'koa-wsession/store';
 import { stub } from 'sinon';
@@ -22,7 +23,7 @@ describe('the registration of a device', () => {
       expect([reply.status, reply.headers['cache-control']]).to.deep.equal([200, 'no-store']);
       expect(reply.json()).to.deep.equal({
         session_identifier: browser.id,
-        refresh_url: '/device-bound/refresh',
+        refresh_url: '/device-bound/wsession/refresh',
         scope: { origin: 'https://shop.test', include_site: false },
         credentials: [{ type: 'cookie', name: 'wsession_bound', attributes: 'Path=/; Secure; HttpOnly; SameSite=Lax' }],
         allowed_refresh_initiators: ['*'],
@@ -58,10 +59,27 @@ describe('the registration of a device', () => {
     );
     const browser = new DeviceBrowser(site);
     await browser.get('/app/login');
-    expect(browser.offer).to.include('path="/app/device-bound/register"');
+    expect(browser.offer).to.include('path="/app/device-bound/wsession/register"');
     const { setCookie } = await browser.register();
     expect(setCookie[0]).to.include('; Path=/app;');
     expect((await browser.get('/app/who')).json()).to.deep.equal(BOUND);
+  });
+
+  it('has a path for each name, so that sessions of several names can be bound on one host', async () => {
+    const store = new MemoryStore();
+    const before = ['a', 'c'].map((name) => session(store, { name, deviceBound: true }));
+    const site = await createSite(handlers, { store, before, name: 'b', deviceBound: true });
+    const browser = await new DeviceBrowser(site).bind();
+    expect(browser.offer).to.include('path="/device-bound/b/register"');
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
+    await browser.ask();
+    expect((await browser.prove()).status).to.equal(200);
+  });
+
+  it('takes any name into the path', async () => {
+    const { browser } = await start({ name: "!#$%&'*+-.^_`|~" });
+    await browser.bind();
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
   });
 
   it('is answered once', async () => {
@@ -97,7 +115,7 @@ describe('the registration of a device', () => {
     await browser.get('/login');
     const { cookie } = browser.client;
     await browser.get('/regenerate');
-    const reply = await browser.request('POST', '/device-bound/register', {
+    const reply = await browser.request('POST', '/device-bound/wsession/register', {
       headers: { cookie, 'secure-session-response': browser.registration() },
     });
     expect(reply.status).to.equal(200);
@@ -169,7 +187,7 @@ describe('the registration of a device', () => {
         });
       const { jti } = JSON.parse(Buffer.from(registration.split('.')[1], 'base64url').toString());
       const id = createHash('sha256').update(`wsession\0device:${jti}`).digest('base64url');
-      change('\0deviceOffer', { id, until: Date.now() + MINUTE });
+      change('\0deviceOffer', { id, since: Date.now() });
       expect((await browser.register(proof)).status).to.equal(403);
       expect((await browser.register(registration)).status).to.equal(200);
       const { entries } = store.load(ref) as SessionRecord;
@@ -182,14 +200,14 @@ describe('the registration of a device', () => {
     const { browser } = await start();
     await browser.bind();
     for (const [method, path] of [
-      ['GET', '/device-bound/register'],
-      ['GET', '/device-bound/refresh'],
-      ['POST', '/device-bound/refresh/'],
+      ['GET', '/device-bound/wsession/register'],
+      ['GET', '/device-bound/wsession/refresh'],
+      ['POST', '/device-bound/wsession/refresh/'],
       ['POST', '/device-bound'],
     ] as const)
       expect((await browser.request(method, path)).status).to.equal(404);
     const plain = { headers: { 'x-forwarded-proto': 'http' } };
-    expect((await browser.request('POST', '/device-bound/refresh', plain)).status).to.equal(404);
+    expect((await browser.request('POST', '/device-bound/wsession/refresh', plain)).status).to.equal(404);
   });
 
   it('comes before middleware that would refuse or read the request', async () => {

@@ -57,6 +57,28 @@ describe('a request with the cookies of a device-bound session', () => {
     expect(await whoIs(browser)).to.deep.equal(ANONYMOUS);
   });
 
+  it('is an anonymous visitor’s without a valid bound cookie also where the clock was ahead, and was set back', async () => {
+    const clock = startClock(LOGIN + 1440 * MINUTE);
+    const { browser } = await start();
+    await browser.bind();
+    const [alone, both] = [browser.stolen(), browser.stolen()];
+    alone.loseBoundCookie();
+    clock.setSystemTime(LOGIN);
+    expect(await whoIs(alone), 'the session cookie alone').to.deep.equal(ANONYMOUS);
+    expect(await whoIs(both), 'with the bound cookie of the wrong clock').to.deep.equal(ANONYMOUS);
+    await browser.ask();
+    expect((await browser.prove()).status).to.equal(200);
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
+  });
+
+  it('counts with a bound cookie of a process whose clock is some seconds ahead', async () => {
+    const clock = startClock(LOGIN + 40_000);
+    const { browser } = await start();
+    await browser.bind();
+    clock.setSystemTime(LOGIN);
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
+  });
+
   it('may begin a new session, while the old one stays listed', async () => {
     const clock = startClock();
     const { browser } = await start();
@@ -128,7 +150,7 @@ describe('a request with the cookies of a device-bound session', () => {
       fetch(`${url}${path}`, { method: 'POST', headers: { cookie: browser.client.cookie } });
     await visit('/');
     clock.tick(10 * MINUTE);
-    for (const path of ['/', '/device-bound/refresh']) await visit(path);
+    for (const path of ['/', '/device-bound/wsession/refresh']) await visit(path);
     server.close();
     server.closeAllConnections();
     expect(owners).to.deep.equal(['ada', undefined, undefined]);

@@ -43,7 +43,7 @@ describeWith([...TRUSTED_BROWSER, 'redis-server'], 'a device-bound session of tw
     const { method = '', url = '', headers } = incoming;
     if (url === '/favicon.ico') return void response.writeHead(404).end();
     const process = turn++ % 2;
-    if (url === '/device-bound/refresh') asked.push(process);
+    if (url === '/device-bound/wsession/refresh') asked.push(process);
     const outgoing = request(
       new URL(url, urls[process]),
       { method, headers: { ...headers, 'x-forwarded-proto': 'https' } },

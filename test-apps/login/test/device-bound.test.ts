@@ -59,12 +59,12 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     const { page } = await site.logIn(browser);
     await expire(browser);
     expect(await site.visit(page, '/who')).to.equal('ada bound 0');
-    expect(site.requests).to.deep.equal(['POST /device-bound/refresh', 'POST /device-bound/refresh', 'GET /who']);
+    expect(site.requests).to.deep.equal(['POST /device-bound/wsession/refresh', 'POST /device-bound/refresh', 'GET /who']);
     // The challenge for this one came with the last.
     site.requests.length = 0;
     await expire(browser);
     expect(await site.visit(page, '/who')).to.equal('ada bound 0');
-    expect(site.requests).to.deep.equal(['POST /device-bound/refresh', 'GET /who']);
+    expect(site.requests).to.deep.equal(['POST /device-bound/wsession/refresh', 'GET /who']);
   });
 
   it('is bound by a key for RS256 where that is all that the browser is offered', async () => {
@@ -153,8 +153,8 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     const id = await site.submit(page, events);
     expect(id).to.not.equal(former);
     expect(site.requests.slice(1, 4)).to.deep.equal([
-      'POST /device-bound/refresh',
-      'POST /device-bound/refresh',
+      'POST /device-bound/wsession/refresh',
+      'POST /device-bound/wsession/refresh',
       'POST /login',
     ]);
     expect(await site.visit(page, '/who')).to.equal('ada bound 0');
@@ -199,7 +199,7 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     const failing = stub(store, 'load').throws(new Error('down'));
     expect((await page.goto(site.server.at('/who')))?.status()).to.equal(503);
     expect((await page.goto(site.server.at('/static')))?.status()).to.equal(200);
-    expect(site.requests.slice(-2)).to.deep.equal(['POST /device-bound/refresh', 'GET /static server_error']);
+    expect(site.requests.slice(-2)).to.deep.equal(['POST /device-bound/wsession/refresh', 'GET /static server_error']);
     failing.restore();
     expect(await site.visit(page, '/who')).to.equal('ada bound 0');
   });

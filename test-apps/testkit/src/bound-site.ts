@@ -130,7 +130,7 @@ export class BoundSite {
 
   /** How many requests the browser sent to renew the bound cookie. */
   get refreshes(): number {
-    return this.requests.filter((request) => request === 'POST /device-bound/refresh').length;
+    return this.requests.filter((request) => request === 'POST /device-bound/wsession/refresh').length;
   }
 }
 

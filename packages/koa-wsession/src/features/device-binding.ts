@@ -12,10 +12,10 @@ const OFFER_LIFETIME = 60;
 /** How many answered challenges a session remembers. Older ones count as answered, so the list stays short. */
 const MAX_ANSWERED = 8;
 
-/** A login's challenge, which is known by its hash alone, and when it expires. */
+/** A login's challenge, which is known by its hash alone, and when it was made. */
 export interface Offer {
   readonly id: string;
-  readonly until: number;
+  readonly since: number;
 }
 
 export interface Binding {
@@ -32,7 +32,7 @@ export interface Binding {
 /** A challenge for a login, and the entry that stands for it. */
 export function newOffer(name: string): { challenge: string; entry: string } {
   const challenge = newId();
-  const offer: Offer = { id: hashOf(name, challenge), until: Date.now() + OFFER_LIFETIME * 1000 };
+  const offer: Offer = { id: hashOf(name, challenge), since: Date.now() };
   return { challenge, entry: JSON.stringify(offer) };
 }
 
@@ -62,30 +62,37 @@ function read<T>(entries: Entries, key: string, member: keyof T): T | undefined 
 /** The binding to a key, where the challenge of this id is on offer. */
 export function bind(entries: Entries, id: string, key: DeviceKey): Binding | undefined {
   const offer = offerOf(entries);
-  if (offer?.id !== id || Date.now() >= offer.until) return undefined;
+  if (offer?.id !== id || !isWithin(OFFER_LIFETIME, offer.since)) return undefined;
   return { id, key, secret: newId(), since: Date.now(), answered: [] };
 }
 
 /** The binding once this challenge is answered; `undefined` where it can't be (any more). */
-export function answer(binding: Binding, challenge: string): Binding | undefined {
+export function answer(binding: Binding, challenge: string, seconds: number): Binding | undefined {
   const { answered } = binding;
   const mark = challenge.slice(0, challenge.lastIndexOf('.'));
   const [oldest = ''] = answered;
   const isOpen = !answered.includes(mark) && (answered.length < MAX_ANSWERED || mark > oldest);
-  if (!isOpen || !isIssued('challenge', challenge, binding)) return undefined;
+  if (!isOpen || !isIssued('challenge', challenge, seconds, binding)) return undefined;
   return { ...binding, answered: [...answered, mark].sort().slice(-MAX_ANSWERED) };
 }
 
-/** A signed text that expires, and begins with the instant. */
-export function issue(kind: 'cookie' | 'challenge', seconds: number, { secret }: Binding): string {
-  const until = (Date.now() + seconds * 1000).toString(36);
-  const text = kind === 'cookie' ? until : `${until}.${newId().slice(0, 12)}`;
+/** A signed text that begins with the instant. */
+export function issue(kind: 'cookie' | 'challenge', { secret }: Binding): string {
+  const since = Date.now().toString(36);
+  const text = kind === 'cookie' ? since : `${since}.${newId().slice(0, 12)}`;
   return `${text}.${toSigner('secret', [secret]).sign(`${kind}.${text}`)}`;
 }
 
-/** Whether it was issued as this, and hasn't expired. */
-export function isIssued(kind: 'cookie' | 'challenge', value: string, { secret }: Binding): boolean {
+/** Whether it was issued as this, in the last so many seconds. */
+export function isIssued(kind: 'cookie' | 'challenge', value: string, seconds: number, { secret }: Binding): boolean {
   const at = value.lastIndexOf('.');
-  const isLive = Date.now() < Number.parseInt(value, 36);
-  return isLive && toSigner('secret', [secret]).verify(`${kind}.${value.slice(0, at)}`, value.slice(at + 1));
+  return (
+    isWithin(seconds, Number.parseInt(value, 36)) &&
+    toSigner('secret', [secret]).verify(`${kind}.${value.slice(0, at)}`, value.slice(at + 1))
+  );
+}
+
+/** Whether it was so few seconds ago. An instant that far ahead is one of a clock that was wrong, and was set back. */
+export function isWithin(seconds: number, since: number): boolean {
+  return Math.abs(Date.now() - since) < seconds * 1000;
 }

@@ -2,18 +2,18 @@ import type * as Koa from 'koa';
 import { type SessionError, UnavailableError, UnprovenError } from '../errors.js';
 import type { ExtendedRequest, Extension, LogInExtension } from '../kernel/extension.js';
 import type { RejectionReason, SessionEventName } from '../kernel/observer.js';
-import type { SessionOptions } from '../kernel/options.js';
+import type { DeviceBoundOptions, Settings } from '../kernel/options.js';
 import type { SessionRequest } from '../kernel/request.js';
 import { Loaded, type TokenStore } from '../kernel/token-store.js';
 import { cookieTransport, type Transport } from '../kernel/transport.js';
 import { checkOption, checkOptionNames, isSeconds } from '../store/options.js';
-import type { Changes, Entries, Store } from '../store/store.js';
+import type { Changes, Entries } from '../store/store.js';
 import * as device from './device-binding.js';
 import { findByDevice, load } from './device-index.js';
 import { openProof } from './device-proof.js';
 
-/** Milliseconds after a registration in which requests count without a bound cookie: they were sent before it. */
-const GRACE = 30_000;
+/** Seconds after a registration in which requests count without a bound cookie: they were sent before it. */
+const GRACE = 30;
 /** How often a step is tried again because another request changed the binding. */
 const MAX_TRIES = 8;
 
@@ -30,12 +30,15 @@ export class DeviceBound implements Extension {
   readonly #lifetime: number;
 
   /** @throws OptionError */
-  constructor(store: Store, options: SessionOptions) {
-    const { name = 'wsession', path: base = '/', sameSite = 'lax', deviceBound } = options;
-    const own = typeof deviceBound === 'object' ? deviceBound : {};
+  constructor(settings: Settings, deviceBound: true | DeviceBoundOptions) {
+    const { name, attributes } = settings;
+    const { path: base, sameSite } = attributes;
+    const own = deviceBound === true ? {} : deviceBound;
     checkOptionNames('deviceBound', own, ['path', 'lifetime']);
-    const { path = `${base.replace(/\/$/, '')}/device-bound`, lifetime = 600 } = own;
-    checkCombination(store, options);
+    // With the name, since several sessions of a host would otherwise take each other's requests.
+    const standard = `${base.replace(/\/$/, '')}/device-bound/${encodeURIComponent(name)}`;
+    const { path = standard, lifetime = 600 } = own;
+    checkCombination(settings, deviceBound);
     checkOption('deviceBound.path', path, (value) => isBelow(value, base), `a path below the cookie's, ${base}`);
     checkOption(
       'deviceBound.lifetime',
@@ -65,9 +68,9 @@ export class DeviceBound implements Extension {
     const binding = device.bindingOf(entries);
     if (!binding) return 'corrupt';
     const sent = this.#cookie.read(request.req) ?? [];
-    if (sent.some((value) => device.isIssued('cookie', value, binding))) return undefined;
+    if (sent.some((value) => device.isIssued('cookie', value, this.#lifetime, binding))) return undefined;
     if (isSkipped(request.req.headers['secure-session-skipped'], binding)) return new UnprovenError();
-    if (Date.now() - binding.since < GRACE) return undefined;
+    if (device.isWithin(GRACE, binding.since)) return undefined;
     // The browser renews the cookie only where it is missing.
     if (sent.length > 0) request.addHeader('Set-Cookie', this.#cookie.clear());
     publish('unbound', request.tokens, key);
@@ -99,10 +102,10 @@ export class DeviceBound implements Extension {
     const isProven = await this.#accept(request, ctx, id, (entries) => {
       binding = device.bindingOf(entries);
       const proof = binding?.id === id ? openProof(jwt, binding.key) : undefined;
-      return binding && proof && device.answer(binding, proof.challenge);
+      return binding && proof && device.answer(binding, proof.challenge, 2 * this.#lifetime);
     });
     if (binding?.id !== id) return respondWith(ctx, 200, { session_identifier: id, continue: false });
-    ctx.set('Secure-Session-Challenge', `"${device.issue('challenge', 2 * this.#lifetime, binding)}";id="${id}"`);
+    ctx.set('Secure-Session-Challenge', `"${device.issue('challenge', binding)}";id="${id}"`);
     return isProven || respondWith(ctx, 403);
   }
 
@@ -125,7 +128,7 @@ export class DeviceBound implements Extension {
 
   #instruct(ctx: Koa.Context, binding: device.Binding): true {
     const [pair = '', ...attributes] = this.#cookie.write('', undefined).split('; ');
-    ctx.append('Set-Cookie', this.#cookie.write(device.issue('cookie', this.#lifetime, binding), this.#lifetime));
+    ctx.append('Set-Cookie', this.#cookie.write(device.issue('cookie', binding), this.#lifetime));
     return respondWith(ctx, 200, {
       session_identifier: binding.id,
       refresh_url: `${this.#path}/refresh`,
@@ -185,13 +188,15 @@ function isTrustworthy({ secure, req }: ExtendedRequest): boolean {
 }
 
 function isBelow(path: unknown, base: string): boolean {
-  if (typeof path !== 'string' || !/^(\/[\w\-.~]+)+$/.test(path)) return false;
-  return path.startsWith(base.endsWith('/') ? base : `${base}/`);
+  if (typeof path !== 'string' || !/^(\/[\w\-.~!'*%]+)+$/.test(path)) return false;
+  // As browsers send it: they leave out segments such as "..".
+  return new URL(path, 'http://localhost').pathname === path && path.startsWith(base.endsWith('/') ? base : `${base}/`);
 }
 
-function checkCombination({ capabilities, domain, index }: Store, options: SessionOptions): void {
-  const { deviceBound, partitioned = false, transport = 'cookie' } = options;
-  const isCookie = [transport].flat().every((one) => one === 'cookie');
+function checkCombination({ store, attributes, transports, cookie }: Settings, deviceBound: unknown): void {
+  const { capabilities, index } = store;
+  const { domain, partitioned } = attributes;
+  const isCookie = transports.every((one) => one === cookie);
   const check = (isFine: boolean, otherwise: string): void =>
     checkOption('deviceBound', deviceBound, () => isFine, `none with ${otherwise}`);
   check(!capabilities.seals && capabilities.merges, 'a store that seals: the key has to stay on the server');

@@ -16,7 +16,7 @@ import type { Extension } from './extension.js';
 import type { Lifetimes } from './lifetime.js';
 import type { Observer } from './observer.js';
 import { type Signer, toSigner } from './token.js';
-import { cookieTransport, MAX_ATTRIBUTE_BYTES, type Transport } from './transport.js';
+import { type CookieAttributes, cookieTransport, MAX_ATTRIBUTE_BYTES, type Transport } from './transport.js';
 import { Turns } from './update.js';
 
 /** What `session(store, options)` takes. */
@@ -94,7 +94,7 @@ export interface SessionOptions {
 
 /** How sessions are bound to devices. */
 export interface DeviceBoundOptions {
-  /** Where the browser registers its key and proves that it holds it: below the cookie's path. Default: `device-bound` below it. */
+  /** Where the browser registers its key and proves that it holds it: below the cookie's path. Default: `device-bound/` and the session's name, below it. */
   readonly path?: string;
   /** Seconds between two proofs: 300 up to 400 days. Default 600. */
   readonly lifetime?: number;
@@ -129,6 +129,10 @@ export interface Migrate {
 export interface Settings {
   readonly store: Store;
   readonly name: string;
+  /** What the cookie is set with, also where another transport is used. */
+  readonly attributes: CookieAttributes;
+  /** The cookie, where it is one of the transports. */
+  readonly cookie: Transport;
   readonly transports: readonly Transport[];
   /** The headers in which a session may come. */
   readonly vary: readonly string[];
@@ -220,13 +224,16 @@ export function resolveOptions(store: Store, options: SessionOptions, observer: 
       'a store that indexes owners, such as files or Redis',
     );
 
-  const cookie = cookieTransport(name, { path, domain, secure, httpOnly, sameSite, partitioned, priority });
+  const attributes: CookieAttributes = { path, domain, secure, httpOnly, sameSite, partitioned, priority };
+  const cookie = cookieTransport(name, attributes);
   const transports = [transport].flat().map((one) => (one === 'cookie' ? cookie : one)) as Transport[];
   const orNever = (seconds: number | undefined): number =>
     seconds === undefined ? Number.POSITIVE_INFINITY : seconds * 1000;
   return {
     store,
     name,
+    attributes,
+    cookie,
     transports,
     vary: transports.map(({ requestHeader }) => requestHeader),
     keys: keys === undefined ? undefined : toSigner('keys', keys),
