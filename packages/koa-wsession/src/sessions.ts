@@ -3,18 +3,19 @@ import type * as Koa from 'koa';
 import { OptionError } from './errors.js';
 import { SessionControls } from './features/controls.js';
 import { warnOfCookie } from './features/cookie-warning.js';
+import { BINDING_KEY, OFFER_KEY } from './features/device-binding.js';
 import { DeviceBound } from './features/device-bound.js';
 import { groupsOfDevice } from './features/device-index.js';
 import { diagnostics } from './features/events.js';
 import { requireFresh } from './features/freshness.js';
 import { importSession } from './features/migrate.js';
-import { indexed } from './features/owner-index.js';
+import { groupsOfOwner, indexed } from './features/owner-index.js';
 import { type OwnedSession, type Owner, Owners, type SidFinder } from './features/owners.js';
 import { SessionLimit } from './features/session-limit.js';
 import { type OpenOptions, type Prologue, SessionKernel } from './kernel/middleware.js';
 import { resolveOptions, type SessionOptions } from './kernel/options.js';
 import { checkOptionNames } from './store/options.js';
-import type { Store } from './store/store.js';
+import type { Entries, Store } from './store/store.js';
 import type { Session, SessionContent } from './types.js';
 
 // Here, since the declarations that an app imports lead to this file.
@@ -70,7 +71,8 @@ export interface Sessions extends Koa.Middleware {
   revoke(owner: Owner | SidFinder, options?: RevokeOptions): Promise<number>;
 
   /**
-   * Ends everyone's sessions that were created before the call, those of other names in the same store included.
+   * Ends everyone's sessions that were created before the call, those of other names in the same store included. A session
+   * that was created in the future, since the clock of its process was ahead, ends, too (not with a cookie store).
    * Returns how many it ended; 0 with a cookie store with `revocations`, which refuses them from then on.
    * @throws UnsupportedError with a store that can't name its sessions; UnavailableError
    */
@@ -102,8 +104,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
   const prologues: Prologue[] = [];
   if (deviceBound) prologues.push((request, ctx) => deviceBound.respond(request, ctx));
   if (migrate) prologues.push(importSession.bind(undefined, migrate));
-  const base = deviceBound ? indexed(store, groupsOfDevice) : store;
-  const kernel = new SessionKernel({ ...settings, store: indexed(base), extension: deviceBound }, prologues);
+  const kernel = new SessionKernel({ ...settings, store: indexed(store, groupsOf), extension: deviceBound }, prologues);
   const owners = new Owners(kernel.tokensFor(undefined), { name, ...lifetimes }, (key) =>
     observer.publish('destroyed', () => ({ name, session: key })),
   );
@@ -138,4 +139,10 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
     revokeAll: () => owners.revokeAll(),
     open: (request: IncomingMessage, options: OpenOptions = {}) => kernel.open(request, options),
   });
+}
+
+/** The groups of a session with these entries. That of its device also where this process binds none: others may. */
+function groupsOf(name: string, entries: Entries): string[] {
+  const isOffered = entries.has(BINDING_KEY) || entries.has(OFFER_KEY);
+  return [...groupsOfOwner(name, entries), ...(isOffered ? groupsOfDevice(name, entries) : [])];
 }

@@ -199,6 +199,21 @@ describe('the proof of a device', () => {
     expect((await cookieless.ask()).json()).to.deep.equal({ session_identifier: id, continue: false });
   });
 
+  it('finds it also where a process that binds no sessions gave it a new id', async () => {
+    const clock = startClock();
+    const store = new MemoryStore();
+    const { browser } = await start({ store });
+    const { site: other } = await start({ store, deviceBound: false });
+    await browser.bind();
+    const elsewhere = other.visitor();
+    elsewhere.jar.set('wsession', String(browser.client.jar.get('wsession')));
+    await elsewhere.get('/regenerate');
+    clock.tick(2 * MINUTE); // the mark under the former id has expired
+    browser.client.jar.clear();
+    await browser.ask();
+    expect((await browser.prove()).status).to.equal(200);
+  });
+
   it('finds it as long as the session lives, also where its lifetime changed meanwhile', async () => {
     const clock = startClock();
     const { site, browser } = await start({ store: new MemoryStore({ expire: 300 }) });

@@ -601,6 +601,25 @@ describe('sessions.revokeAll()', () => {
     expect([await ownerOf(ada), await ownerOf(late)]).to.deep.equal([null, 'bob']);
   });
 
+  it('ends a session of a process whose clock is ahead, and none that such a process begins since', async () => {
+    const clock = useFakeTimers({ now: 1_010_000, toFake: ['Date'] });
+    const store = new MemoryStore();
+    const { sessions, visitor, ada } = await withAda(1, { store });
+    clock.setSystemTime(1_000_000);
+    const [scan, late] = [store.scan.bind(store), visitor()];
+    let passes = 0;
+    stub(store, 'scan').callsFake(async function* () {
+      if (passes++ === 1) {
+        clock.setSystemTime(1_020_000);
+        await late.get('/bob');
+        clock.setSystemTime(1_000_000);
+      }
+      yield* scan();
+    });
+    expect(await sessions.revokeAll()).to.equal(1);
+    expect([await ownerOf(ada), await ownerOf(late)]).to.deep.equal([null, 'bob']);
+  });
+
   it('is not supported by a store that can’t name its sessions, and rejects while the store is down', async () => {
     expect(await errorOf(() => session(new OpenStore()).revokeAll())).to.be.instanceOf(UnsupportedError);
     const store = new MemoryStore();

@@ -41,9 +41,9 @@ export function standingOf(
 }
 
 /** The groups of a session with these entries. */
-type GroupsOf = (name: string, entries: Entries) => string[];
+export type GroupsOf = (name: string, entries: Entries) => string[];
 
-function groupsOfOwner(name: string, entries: Entries): string[] {
+export function groupsOfOwner(name: string, entries: Entries): string[] {
   const groups: string[] = [];
   for (const key of [OWNER_KEY, SID_KEY]) {
     const text = entries.get(key);
@@ -56,7 +56,7 @@ function groupsOfOwner(name: string, entries: Entries): string[] {
  * A store that keeps its index in step with its records: a session is in its groups before it is in the
  * store, and leaves them after it has ended. So the index may name ended sessions, but never misses a live one.
  */
-export function indexed(store: Store, groupsOf: GroupsOf = groupsOfOwner): Store {
+export function indexed(store: Store, groupsOf: GroupsOf): Store {
   const { index } = store;
   return index ? new IndexedStore(store, index, groupsOf) : store;
 }

@@ -141,17 +141,22 @@ export class Owners {
     }
   }
 
-  /** Ends every session that was created before now. Returns how many. */
+  /** Ends every session that was created before now, or in the future: by a clock that is ahead. Returns how many. */
   async revokeAll(): Promise<number> {
     if (await this.#revokeUntilNow(undefined)) return 0;
     const before = Date.now();
     const ended = new Set<string>();
+    // Found by the first pass alone, since a clock that is ahead may go on creating sessions.
+    const ahead = new Set<number>();
     // One that is regenerated meanwhile keeps its age, and may escape a pass.
-    for (let quiet = 0; quiet < 2; ) {
+    for (let quiet = 0, isFirst = true; quiet < 2; isFirst = false) {
       const count = ended.size;
       for await (const key of this.#scan()) {
         const record = await this.#tokens.load(key);
-        if (isRecord(record) && record.createdAt <= before && (await this.end(key))) ended.add(key);
+        if (!isRecord(record)) continue;
+        const { createdAt } = record;
+        if (isFirst && createdAt > Date.now()) ahead.add(createdAt);
+        if ((createdAt <= before || ahead.has(createdAt)) && (await this.end(key))) ended.add(key);
       }
       quiet = ended.size === count ? quiet + 1 : 0;
     }

@@ -216,13 +216,6 @@ export function resolveOptions(store: Store, options: SessionOptions, observer: 
   if (typeof rolling === 'number')
     checkOption('rolling', rolling, () => rolling < expire, `fewer seconds than the store's expire (${expire})`);
   checkClear(migrate, name);
-  if (maxSessions !== undefined)
-    checkOption(
-      'maxSessions',
-      store,
-      () => store.index !== undefined,
-      'a store that indexes owners, such as files or Redis',
-    );
 
   const attributes: CookieAttributes = { path, domain, secure, httpOnly, sameSite, partitioned, priority };
   const cookie = cookieTransport(name, attributes);
@@ -241,7 +234,7 @@ export function resolveOptions(store: Store, options: SessionOptions, observer: 
     rolling: rolling === false ? Number.POSITIVE_INFINITY : Number(rolling === true ? 0 : rolling) * 1000,
     timeout,
     maxBytes: maxBytes ?? (store.capabilities.seals ? Number.POSITIVE_INFINITY : 2 ** 20),
-    maxSessions: toLimit(maxSessions),
+    maxSessions: toLimit(maxSessions, store),
     encoding: { classInstances },
     migrate,
     observer,
@@ -297,8 +290,10 @@ function isMaxSessions(value: unknown): boolean {
   return typeof limit === 'number' && isMaxSessions(limit) && isKnown;
 }
 
-function toLimit(value: number | MaxSessions | undefined): Settings['maxSessions'] {
+function toLimit(value: number | MaxSessions | undefined, store: Store): Settings['maxSessions'] {
   if (value === undefined) return undefined;
+  const isIndexed = store.index !== undefined;
+  checkOption('maxSessions', store, () => isIndexed, 'a store that indexes owners, such as files or Redis');
   return typeof value === 'number'
     ? { limit: value, refuses: false }
     : { limit: value.limit, refuses: value.then === 'refuse' };
