@@ -210,8 +210,8 @@ describe('the proof of a device', () => {
     await elsewhere.get('/regenerate');
     clock.tick(2 * MINUTE); // the mark under the former id has expired
     browser.client.jar.clear();
-    await browser.ask();
-    expect((await browser.prove()).status).to.equal(200);
+    expect((await browser.ask()).status).to.equal(403);
+    expect((await browser.prove()).json()).to.have.property('refresh_url');
   });
 
   it('finds it as long as the session lives, also where its lifetime changed meanwhile', async () => {
