@@ -14,7 +14,7 @@ import { type OwnedSession, type Owner, Owners, type SidFinder } from './feature
 import { SessionLimit } from './features/session-limit.js';
 import { type OpenOptions, type Prologue, SessionKernel } from './kernel/middleware.js';
 import { resolveOptions, type SessionOptions } from './kernel/options.js';
-import { checkOptionNames } from './store/options.js';
+import { checkOption, checkOptionNames, isObject } from './store/options.js';
 import type { Entries, Store } from './store/store.js';
 import type { Session, SessionContent } from './types.js';
 
@@ -38,7 +38,7 @@ export interface RevokeOptions {
 export interface Sessions extends Koa.Middleware {
   /**
    * What can be done with one session besides its data: log in and out, update atomically, flash messages.
-   * @throws MiddlewareOrderError where this middleware hasn't run for the request
+   * @throws MiddlewareOrderError where this middleware hasn't run for the request; OptionError for anything but an object
    */
   of(session: Koa.Context | Session): SessionControls;
 
@@ -110,8 +110,12 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
   );
   const { maxSessions } = settings;
   const limit = maxSessions && new SessionLimit(owners, kernel.tokensFor(undefined), maxSessions);
+  const objectOf = (of: Koa.Context | Session) => {
+    checkOption('session', of, isObject, 'ctx or a session; ctx.session is undefined above app.use(sessions)');
+    return kernel.objectOf(of);
+  };
   const keyOf = (of: Koa.Context | Session): string | undefined => {
-    const { loaded, replacedBy } = kernel.objectOf(of).lifecycle;
+    const { loaded, replacedBy } = objectOf(of).lifecycle;
     return loaded?.key ?? replacedBy;
   };
 
@@ -119,7 +123,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
     return kernel.handle(ctx, next);
   }
 
-  const of = (session: Koa.Context | Session): SessionControls => new SessionControls(kernel.objectOf(session), limit);
+  const of = (session: Koa.Context | Session): SessionControls => new SessionControls(objectOf(session), limit);
 
   return Object.assign(session, {
     of,

@@ -101,4 +101,17 @@ describe('sessions.of(ctx)', () => {
         expect(await errorOf(call)).to.be.instanceOf(MiddlewareOrderError);
     });
   });
+
+  it('of a value that is no object is an OptionError, which names where ctx.session is undefined', async () => {
+    await inRequest(async (_ctx, { of, list }) => {
+      for (const bad of [undefined, null, 'ada']) {
+        const error = await errorOf(() => of(bad as never));
+        expect(error).to.be.instanceOf(OptionError).and.include({ code: 'WSESSION_OPTION' });
+        expect(error.message).to.match(
+          /^Invalid option session: expected ctx or a session; ctx\.session is undefined above/,
+        );
+      }
+      expect(await errorOf(() => list('ada', 'ada' as never))).to.be.instanceOf(OptionError);
+    });
+  });
 });

@@ -115,7 +115,8 @@ describe('session(store, options)', () => {
     ];
     const notNumbers = [0, -1, Number.NaN, Infinity, '60', null];
     const tooLong = 400 * 86_400 + 1; // 400 days, in seconds
-    const seconds = 'seconds over 0, up to 400 days \\(34,560,000\\); milliseconds\\?';
+    const seconds = 'seconds over 0, up to 400 days \\(34,560,000\\)';
+    const milliseconds = `${seconds}; milliseconds\\?`;
 
     const refused: Array<[options: unknown, says: RegExp, storeOptions?: StoreOptions]> = [
       ...each(
@@ -151,9 +152,11 @@ describe('session(store, options)', () => {
       ...each('partitioned', 'true or false', 1),
       ...each('persistent', 'true or false', 0, 'yes', null),
       ...each('priority', '"low", "medium" or "high"', 'Low', 5, null),
-      ...each('rolling', `true, false or a number of ${seconds}`, ...notNumbers, 5n, tooLong),
+      ...each('rolling', `true, false or ${seconds}(?!; m)`, ...notNumbers, 5n),
+      ...each('rolling', `true, false or ${milliseconds}`, tooLong),
       ...each('rolling', "fewer seconds than the store's expire \\(3600\\)", 3600, 7200),
-      ...each('absoluteTimeout', seconds, ...notNumbers, true, tooLong, 30 * 86_400_000),
+      ...each('absoluteTimeout', `${seconds}(?!; m)`, ...notNumbers, true),
+      ...each('absoluteTimeout', milliseconds, tooLong, 30 * 86_400_000),
       ...each('timeout', 'milliseconds over 0, below 2\\^31', ...notNumbers, true, 2 ** 31),
       ...each('classInstances', '"refuse" or "json"', true, 'JSON', null),
       ...each('migrate', 'a function', {}, null, 'koa.sess'),
@@ -226,6 +229,25 @@ describe('session(store, options)', () => {
         if (Object.hasOwn(Object(options), 'keys')) expect(error.message).to.not.include('mysecret');
       });
     }
+
+    it('the middleware without a call, as app.use(session), which it spells out', async () => {
+      const { errors, served } = await (async () => {
+        const app = new Koa().use(session as never);
+        const errors: Error[] = [];
+        app.on('error', (error) => errors.push(error));
+        return { errors, served: await serveApp(app) };
+      })();
+      expect((await new Client(served).get('/')).status).to.equal(500);
+      expect(errors[0]?.message).to.include('; call it: app.use(session(store)), got an object');
+    });
+
+    it('the form of koa-session, for which it says what to write', async () => {
+      const app = new Koa();
+      for (const call of [() => session({ key: 'sid' } as never, app as never), () => session(app as never)])
+        expect((await errorOf(call)).message).to.include(
+          '; write app.use(session(new MemoryStore(), options)), got an object',
+        );
+    });
 
     it('a value that is no store', async () => {
       const { load, ...withoutLoad } = stubStore();
@@ -369,12 +391,14 @@ describe('the options of a store', () => {
 
   it('are refused with the name of the option, what is expected and what was given', async () => {
     const refused: Array<[options: unknown, says: RegExp]> = [
-      ...[0, -1, Number.NaN, Infinity, '1h', null, true, 400 * 86_400 + 1, 3_600_000_000].map(
-        (expire): [unknown, RegExp] => [
-          { expire },
-          /^Invalid option expire: expected seconds over 0, up to 400 days \(34,560,000\); milliseconds\?, got /,
-        ],
-      ),
+      ...[0, -1, Number.NaN, Infinity, '1h', null, true].map((expire): [unknown, RegExp] => [
+        { expire },
+        /^Invalid option expire: expected seconds over 0, up to 400 days \(34,560,000\), got /,
+      ]),
+      ...[400 * 86_400 + 1, 3_600_000_000].map((expire): [unknown, RegExp] => [
+        { expire },
+        /^Invalid option expire: expected seconds over 0, up to 400 days \(34,560,000\); milliseconds\?, got /,
+      ]),
       ...['yes', 1, null].map((secure): [unknown, RegExp] => [
         { secure },
         /^Invalid option secure: expected true or false, got /,

@@ -24,8 +24,11 @@ const AT_START: Record<string, () => unknown> = {
   'session(store, { rollin: true })': () => session(store, options({ rollin: true })),
   "session(store, { sameSite: 'none' })": () => session(store, { sameSite: 'none' }),
   'new FsStore({ expire: 86_400_000 })': () => new FsStore({ expire: 86_400_000 }),
+  "new FsStore({ expire: '1h' })": () => new FsStore(options({ expire: '1h' })),
   "new FsStore({ secure: 'auto' })": () => new FsStore(options({ secure: 'auto' })),
   'new CookieStore(process.env.SESSION_SECRET), unset': () => new CookieStore(undefined as never),
+  "app.use(session({ key: 'sid' }, app)), as with koa-session": () =>
+    session({ key: 'sid' } as never, new Koa() as never),
   "new RedisStore('redis://localhost')": () => new RedisStore('redis://localhost' as never),
 };
 
@@ -35,6 +38,10 @@ const AT_REQUEST: Record<string, (app: Koa) => unknown> = {
   'sessions.of(ctx) above app.use(sessions)': (app) => {
     const sessions = session(store);
     app.use((ctx) => void sessions.of(ctx)).use(sessions);
+  },
+  'sessions.of(ctx.session) above app.use(sessions)': (app) => {
+    const sessions = session(store);
+    app.use((ctx) => void sessions.of(ctx.session)).use(sessions);
   },
   'app.use(session(store)) twice': (app) => app.use(session(store)).use(session(store)),
   'ctx.session.user = user, an instance of User': on(store, (ctx) => {

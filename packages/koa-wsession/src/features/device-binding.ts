@@ -86,10 +86,8 @@ export function issue(kind: 'cookie' | 'challenge', { secret }: Binding): string
 /** Whether it was issued as this, in the last so many seconds. */
 export function isIssued(kind: 'cookie' | 'challenge', value: string, seconds: number, { secret }: Binding): boolean {
   const at = value.lastIndexOf('.');
-  return (
-    isWithin(seconds, Number.parseInt(value, 36)) &&
-    toSigner('secret', [secret]).verify(`${kind}.${value.slice(0, at)}`, value.slice(at + 1))
-  );
+  const isLive = isWithin(seconds, Number.parseInt(value, 36));
+  return isLive && toSigner('secret', [secret]).verify(`${kind}.${value.slice(0, at)}`, value.slice(at + 1));
 }
 
 /** Whether it was so few seconds ago. An instant that far ahead is one of a clock that was wrong, and was set back. */

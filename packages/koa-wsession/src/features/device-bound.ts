@@ -32,7 +32,7 @@ export class DeviceBound implements Extension {
   /** @throws OptionError */
   constructor(settings: Settings, deviceBound: true | DeviceBoundOptions) {
     const { name, attributes } = settings;
-    const { path: base, sameSite } = attributes;
+    const base = attributes.path;
     const own = deviceBound === true ? {} : deviceBound;
     checkOptionNames('deviceBound', own, ['path', 'lifetime']);
     // With the name, since several sessions of a host would otherwise take each other's requests.
@@ -46,8 +46,12 @@ export class DeviceBound implements Extension {
       (value) => isSeconds(value) && lifetime >= 300 && Number.isInteger(lifetime),
       'whole seconds from 300',
     );
-    const always = { domain: undefined, secure: true, httpOnly: true, partitioned: false, priority: undefined };
-    this.#cookie = cookieTransport(`${name}_bound`, { ...always, path: base, sameSite });
+    this.#cookie = cookieTransport(`${name}_bound`, {
+      ...attributes,
+      secure: true,
+      httpOnly: true,
+      priority: undefined,
+    });
     this.#path = path;
     this.#lifetime = lifetime;
   }
@@ -196,12 +200,14 @@ function isBelow(path: unknown, base: string): boolean {
 function checkCombination({ store, attributes, transports, cookie }: Settings, deviceBound: unknown): void {
   const { capabilities, index } = store;
   const { domain, partitioned } = attributes;
-  const isCookie = transports.every((one) => one === cookie);
   const check = (isFine: boolean, otherwise: string): void =>
     checkOption('deviceBound', deviceBound, () => isFine, `none with ${otherwise}`);
   check(!capabilities.seals && capabilities.merges, 'a store that seals: the key has to stay on the server');
   check(index !== undefined, 'a store without an index: sessions have to be found without their cookie');
   check(!partitioned, 'partitioned: true: browsers bind no partitioned cookies');
   check(domain === undefined, 'a domain: the other hosts would get the cookie without the proof');
-  check(isCookie, 'a transport besides the cookie: browsers bind only cookies');
+  check(
+    transports.every((one) => one === cookie),
+    'a transport besides the cookie: browsers bind only cookies',
+  );
 }

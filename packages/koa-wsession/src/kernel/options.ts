@@ -4,10 +4,11 @@ import {
   checkOptionNames,
   isBoolean,
   isDomainOrNone,
+  isObject,
   isPositive,
   isSeconds,
   isToken,
-  SECONDS,
+  secondsFor,
 } from '../store/options.js';
 import type { Store } from '../store/store.js';
 import type { SessionContent } from '../types.js';
@@ -151,7 +152,7 @@ export interface Settings {
   readonly turns: Turns;
 }
 
-type Check = readonly [passes: (value: unknown) => boolean, expected: string];
+type Check = readonly [passes: (value: unknown) => boolean, expected: string | ((value: unknown) => string)];
 
 /** Each option's check. An option that isn't given passes. */
 const CHECKS: Readonly<Record<keyof SessionOptions, Check>> = {
@@ -166,8 +167,8 @@ const CHECKS: Readonly<Record<keyof SessionOptions, Check>> = {
   priority: [isOneOf('low', 'medium', 'high'), '"low", "medium" or "high"'],
   persistent: [isBoolean, 'true or false'],
   keys: [() => true, ''],
-  rolling: [(value) => isBoolean(value) || isSeconds(value), `true, false or a number of ${SECONDS}`],
-  absoluteTimeout: [isSeconds, SECONDS],
+  rolling: [(value) => isBoolean(value) || isSeconds(value), (value) => `true, false or ${secondsFor(value)}`],
+  absoluteTimeout: [isSeconds, secondsFor],
   maxBytes: [(value) => value === Number.POSITIVE_INFINITY || isPositive(value), 'bytes over 0, or Infinity'],
   maxSessions: [isMaxSessions, "a whole number from 1, or { limit: 3, then: 'end-oldest' } or { …, then: 'refuse' }"],
   timeout: [(value) => isPositive(value) && (value as number) < 2 ** 31, 'milliseconds over 0, below 2^31'],
@@ -177,10 +178,7 @@ const CHECKS: Readonly<Record<keyof SessionOptions, Check>> = {
   ],
   classInstances: [isOneOf('refuse', 'json'), '"refuse" or "json"'],
   migrate: [(value) => typeof value === 'function', 'a function'],
-  deviceBound: [
-    (value) => isBoolean(value) || (typeof value === 'object' && value !== null),
-    'true, false or { path, lifetime }',
-  ],
+  deviceBound: [(value) => isBoolean(value) || isObject(value), 'true, false or { path, lifetime }'],
 };
 
 /** What to write in place of options that belong elsewhere, or to another library. */
@@ -200,7 +198,7 @@ const HINTS: Readonly<Record<string, string>> = {
 
 /** Checks everything that can be wrong with a configuration, when the app starts. Throws an OptionError. */
 export function resolveOptions(store: Store, options: SessionOptions, observer: Observer): Settings {
-  checkOption('store', store, isStore, 'a store such as new MemoryStore()');
+  checkOption('store', store, isStore, storeFor(store, options));
   checkOptionNames('session()', options, Object.keys(CHECKS), HINTS);
   for (const [option, [passes, expected]] of Object.entries(CHECKS)) {
     const value = options[option as keyof SessionOptions];
@@ -308,6 +306,14 @@ function isTransport(value: unknown): boolean {
     [requestHeader, responseHeader].every(isToken) &&
     [limit, overhead].every((bytes) => typeof bytes === 'number' && bytes >= 0)
   );
+}
+
+/** What is expected in place of a value that isn't a store, in calls that look like a known mistake. */
+function storeFor(store: unknown, options: unknown): string {
+  const example = 'a store such as new MemoryStore()';
+  if ((store as Partial<Koa.Context> | null)?.req) return `${example}, not ctx; call it: app.use(session(store))`;
+  const isKoaSession = [store, options].some((one) => (one as Partial<Koa.Context['app']> | null)?.callback);
+  return isKoaSession ? `${example}; write app.use(session(new MemoryStore(), options))` : example;
 }
 
 function isStore(value: unknown): boolean {

@@ -21,20 +21,20 @@ export function checkStoreOptions(
 ): { expire: number; secure: boolean; domain: string | undefined } {
   checkOptionNames(store, options, ['expire', 'secure', 'domain', ...own]);
   const { expire = 3600, secure = false, domain } = options;
-  checkOption('expire', expire, isSeconds, SECONDS);
+  checkOption('expire', expire, isSeconds, secondsFor);
   checkOption('secure', secure, isBoolean, 'true or false');
   checkOption('domain', domain, isDomainOrNone, 'a domain such as example.com, at most 253 characters');
   return { expire, secure, domain };
 }
 
-/** Throws an {@link OptionError} unless the value passes. */
+/** Throws an {@link OptionError} unless the value passes. `expected` may depend on the value that doesn't. */
 export function checkOption(
   option: string,
   value: unknown,
   passes: (value: unknown) => boolean,
-  expected: string,
+  expected: string | ((value: unknown) => string),
 ): void {
-  if (!passes(value)) throw new OptionError(option, value, expected);
+  if (!passes(value)) throw new OptionError(option, value, typeof expected === 'string' ? expected : expected(value));
 }
 
 /** Refuses unknown options, so that a typo doesn't go unnoticed. `hints`: what to do about options that belong elsewhere. */
@@ -44,7 +44,7 @@ export function checkOptionNames(
   names: readonly string[],
   hints: Readonly<Record<string, string>> = {},
 ): void {
-  checkOption(`options of ${owner}`, options, (value) => typeof value === 'object' && value !== null, 'an object');
+  checkOption(`options of ${owner}`, options, isObject, 'an object');
   for (const name of Object.keys(options as object)) {
     if (!names.includes(name)) throw OptionError.unknown(owner, name, names, hints[name]);
   }
@@ -53,7 +53,10 @@ export function checkOptionNames(
 /** Browsers keep no cookie longer (RFC 6265bis, 5.5). */
 const MAX_SECONDS = 400 * 86_400;
 
-export const SECONDS = 'seconds over 0, up to 400 days (34,560,000); milliseconds?';
+/** What is expected in place of a value that fails `isSeconds`: a positive one is over the limit. */
+export function secondsFor(value: unknown): string {
+  return `seconds over 0, up to 400 days (34,560,000)${isPositive(value) ? '; milliseconds?' : ''}`;
+}
 
 export function isSeconds(value: unknown): boolean {
   return isPositive(value) && (value as number) <= MAX_SECONDS;
@@ -61,6 +64,10 @@ export function isSeconds(value: unknown): boolean {
 
 export function isPositive(value: unknown): boolean {
   return typeof value === 'number' && Number.isFinite(value) && value > 0;
+}
+
+export function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null;
 }
 
 export function isBoolean(value: unknown): boolean {
