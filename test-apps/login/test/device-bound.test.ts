@@ -59,7 +59,11 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     const { page } = await site.logIn(browser);
     await expire(browser);
     expect(await site.visit(page, '/who')).to.equal('ada bound 0');
-    expect(site.requests).to.deep.equal(['POST /device-bound/wsession/refresh', 'POST /device-bound/refresh', 'GET /who']);
+    expect(site.requests).to.deep.equal([
+      'POST /device-bound/wsession/refresh',
+      'POST /device-bound/wsession/refresh',
+      'GET /who',
+    ]);
     // The challenge for this one came with the last.
     site.requests.length = 0;
     await expire(browser);

@@ -40,18 +40,10 @@ export class DeviceBound implements Extension {
     const { path = standard, lifetime = 600 } = own;
     checkCombination(settings, deviceBound);
     checkOption('deviceBound.path', path, (value) => isBelow(value, base), `a path below the cookie's, ${base}`);
-    checkOption(
-      'deviceBound.lifetime',
-      lifetime,
-      (value) => isSeconds(value) && lifetime >= 300 && Number.isInteger(lifetime),
-      'whole seconds from 300',
-    );
-    this.#cookie = cookieTransport(`${name}_bound`, {
-      ...attributes,
-      secure: true,
-      httpOnly: true,
-      priority: undefined,
-    });
+    const isLifetime = isSeconds(lifetime) && lifetime >= 300 && Number.isInteger(lifetime);
+    checkOption('deviceBound.lifetime', lifetime, () => isLifetime, 'whole seconds from 300');
+    const bound = { ...attributes, secure: true, httpOnly: true, priority: undefined };
+    this.#cookie = cookieTransport(`${name}_bound`, bound);
     this.#path = path;
     this.#lifetime = lifetime;
   }
@@ -200,14 +192,12 @@ function isBelow(path: unknown, base: string): boolean {
 function checkCombination({ store, attributes, transports, cookie }: Settings, deviceBound: unknown): void {
   const { capabilities, index } = store;
   const { domain, partitioned } = attributes;
+  const isCookie = transports.every((one) => one === cookie);
   const check = (isFine: boolean, otherwise: string): void =>
     checkOption('deviceBound', deviceBound, () => isFine, `none with ${otherwise}`);
   check(!capabilities.seals && capabilities.merges, 'a store that seals: the key has to stay on the server');
   check(index !== undefined, 'a store without an index: sessions have to be found without their cookie');
   check(!partitioned, 'partitioned: true: browsers bind no partitioned cookies');
   check(domain === undefined, 'a domain: the other hosts would get the cookie without the proof');
-  check(
-    transports.every((one) => one === cookie),
-    'a transport besides the cookie: browsers bind only cookies',
-  );
+  check(isCookie, 'a transport besides the cookie: browsers bind only cookies');
 }
