@@ -3,7 +3,7 @@ import { MemoryStore } from 'koa-wsession/memory';
 import type { SessionRecord } from 'koa-wsession/store';
 import { spy, stub } from 'sinon';
 import { DeviceBrowser } from './device-browser.js';
-import { ANONYMOUS, BOUND, MINUTE, start, startClock, whoIs } from './device-site.js';
+import { ANONYMOUS, BOUND, LOGIN, MINUTE, start, startClock, whoIs } from './device-site.js';
 import { tidy } from './helpers.js';
 
 describe('the proof of a device', () => {
@@ -67,6 +67,18 @@ describe('the proof of a device', () => {
     const { entries } = store.load(ref) as SessionRecord;
     expect(JSON.parse(entries.get('\0device') ?? '').answered).to.have.length(8);
     expect((await browser.prove()).status).to.equal(200);
+  });
+
+  it('is taken again once a clock that was ahead is set back, however often it proved itself meanwhile', async () => {
+    const clock = startClock(LOGIN + 1440 * MINUTE);
+    const { browser } = await start();
+    await browser.bind();
+    await browser.ask();
+    for (let i = 0; i < 9; i++, clock.tick(1000)) expect((await browser.prove()).status, `proof ${i}`).to.equal(200);
+    clock.setSystemTime(LOGIN);
+    await browser.ask();
+    expect((await browser.prove()).status).to.equal(200);
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
   });
 
   it('isn’t kept from a challenge by other clients that ask, nor by wrong proofs: neither stores anything', async () => {

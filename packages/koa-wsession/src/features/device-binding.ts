@@ -68,7 +68,8 @@ export function bind(entries: Entries, id: string, key: DeviceKey): Binding | un
 
 /** The binding once this challenge is answered; `undefined` where it can't be (any more). */
 export function answer(binding: Binding, challenge: string, seconds: number): Binding | undefined {
-  const { answered } = binding;
+  // Without those of a clock that was ahead: they would count as newer than every challenge until then.
+  const answered = binding.answered.filter((one) => isWithin(seconds, Number.parseInt(one, 36)));
   const mark = challenge.slice(0, challenge.lastIndexOf('.'));
   const [oldest = ''] = answered;
   const isOpen = !answered.includes(mark) && (answered.length < MAX_ANSWERED || mark > oldest);
