@@ -144,6 +144,11 @@ export async function serveApp(app: Parameters<typeof serve>[0]): Promise<Served
 /** For `afterEach`: ends the servers, and restores what sinon replaced. */
 export async function tidy(): Promise<void> {
   restore();
+  await closeServers();
+}
+
+/** Ends the servers that are open. */
+export async function closeServers(): Promise<void> {
   await Promise.all(open.splice(0).map((served) => served.close()));
 }
 

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { nearCache } from 'koa-wsession/near-cache';
+import { type CachedStore, nearCache } from 'koa-wsession/near-cache';
 import type { Entries } from 'koa-wsession/store';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
 import { Client, type ClientResponse } from 'testkit/http';
-import { createSite, type Handler, type Site, tidy } from './helpers.js';
+import { closeServers, createSite, type Handler, type Site, tidy } from './helpers.js';
 import { LateFeed, type Random, randomFrom, SlowStore } from './near-cache-late.js';
 
 /* Random requests of one visitor's tabs to two processes, each with a cache, on late feeds: what the visitor may see. */
@@ -41,7 +41,7 @@ describe('random requests through two near caches', () => {
   afterEach(tidy);
 
   it(`${ROUNDS} rounds: no page is below its token or over maxAge behind, no change is lost, and none is restored`, async function () {
-    this.timeout(120_000);
+    this.timeout(120_000 + ROUNDS * 500);
     const seed = Number(process.env.CONFORMANCE_SEED ?? Math.floor(Math.random() * 2 ** 31));
     const random = randomFrom(seed);
     let stale = 0;
@@ -53,6 +53,7 @@ describe('random requests through two near caches', () => {
         throw new Error(`${error}\nCONFORMANCE_SEED=${seed}, round ${number}:\n${round.story.join('\n')}`);
       }
       stale += round.stale;
+      await round.end();
     }
     expect(stale, 'pages that are behind, as they may be').to.be.above(ROUNDS / 4);
   });
@@ -67,6 +68,7 @@ class Round {
   readonly #random: Random;
   readonly #store: SlowStore;
   readonly #sites: readonly Site[];
+  readonly #caches: readonly CachedStore[];
   /** The cookies of the visitor's tabs. The last one misses most of the new ones, as if responses came in another order. */
   readonly #tabs: string[] = ['', '', ''];
   /** The key of the session that each id leads to. */
@@ -75,17 +77,23 @@ class Round {
   readonly #counts: Map<string, Set<number>> = new Map();
   #changes = 0;
 
-  private constructor(random: Random, store: SlowStore, sites: readonly Site[]) {
+  private constructor(random: Random, store: SlowStore, sites: readonly Site[], caches: readonly CachedStore[]) {
     this.#random = random;
     this.#store = store;
     this.#sites = sites;
+    this.#caches = caches;
   }
 
   static async begin(random: Random): Promise<Round> {
     const store = new SlowStore(random, 40);
     const caches = [0, 1].map(() => nearCache(store.open(new LateFeed()), { maxAge: MAX_AGE }));
     const sites = await Promise.all(caches.map((cache) => createSite(handlers, { store: cache })));
-    return new Round(random, store, sites);
+    return new Round(random, store, sites, caches);
+  }
+
+  async end(): Promise<void> {
+    await closeServers();
+    await Promise.all(this.#caches.map((cache) => cache.close()));
   }
 
   async run(clock: SinonFakeTimers): Promise<void> {
