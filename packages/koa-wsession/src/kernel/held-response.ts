@@ -13,12 +13,14 @@ export interface HeldSession {
   fail(error: unknown): void;
 }
 
-const nodes: WeakMap<ServerResponse, { isRunning: boolean }> = new WeakMap();
+/** Whether a method of Node's own runs: for all sessions of a response, the first of which calls it. */
+const IS_SENDING: unique symbol = Symbol('koa-wsession sending');
 
-/** HTTP/1: sends the head for a `write` or an `end` without one. */
-interface ImplicitHeader {
-  readonly _implicitHeader?: () => void;
-}
+type Response = ServerResponse & {
+  [IS_SENDING]?: boolean;
+  /** HTTP/1: sends the head for a `write` or an `end` without one. */
+  _implicitHeader?: () => void;
+};
 
 /**
  * No response is sent before its session is saved: from the first `writeHead`, `write`, `flushHeaders` or `end` of an
@@ -26,28 +28,24 @@ interface ImplicitHeader {
  * error's. Once the headers are out, only `end` is held, and sent in any case.
  */
 export class HeldResponse {
-  readonly #response: ServerResponse;
+  readonly #response: Response;
   readonly #session: HeldSession;
+  readonly #isFirst: boolean;
   #calls: HeldCall[] | undefined;
   /** The response's head when the first call was held. */
   #head: Head | undefined;
   #released: Promise<void> | undefined;
   #owesDrain = false;
   #isRunning = false;
-  /** Whether a method of Node's own runs: one for all sessions of the response, the first of which calls it. */
-  readonly #node: { isRunning: boolean };
-  readonly #isFirst: boolean;
   /** The response was the error's: what others still write is ignored. */
   #dropped: { readonly error: unknown } | undefined;
 
-  constructor(response: ServerResponse, session: HeldSession) {
+  constructor(response: Response, session: HeldSession) {
     this.#response = response;
     this.#session = session;
-    const node = nodes.get(response);
-    this.#isFirst = node === undefined;
-    this.#node = node ?? { isRunning: false };
-    if (!node) nodes.set(response, this.#node);
-    const { writeHead, write, flushHeaders, end, _implicitHeader } = response as ServerResponse & ImplicitHeader;
+    this.#isFirst = response[IS_SENDING] === undefined;
+    if (this.#isFirst) response[IS_SENDING] = false;
+    const { writeHead, write, flushHeaders, end, _implicitHeader } = response;
     response.writeHead = (...args: unknown[]) => this.#call(writeHead, args, response);
     response.write = (...args: unknown[]) => this.#call(write, args, false);
     response.flushHeaders = () => this.#call(flushHeaders, [], undefined);
@@ -57,7 +55,7 @@ export class HeldResponse {
       return result;
     };
     // Also where others call Node's own `write` or `end`, which they took from the response before: the body follows.
-    if (_implicitHeader) Object.assign(response, { _implicitHeader: () => this.#run(_implicitHeader, []) });
+    if (_implicitHeader) response._implicitHeader = () => this.#run(_implicitHeader, []);
   }
 
   /** Resolves once no call is held any more. */
@@ -67,16 +65,16 @@ export class HeldResponse {
 
   /** Calls the response's own method; or holds the call until the session is saved, and returns `held` in its place. */
   #call<T>(method: (...args: never) => T, args: unknown[], held: T, isLate = false): T {
+    const response = this.#response;
+    if (this.#isRunning || response[IS_SENDING]) return method.apply(response, args as never); // Node's `end` calls `writeHead`
     // As after an `end` that was sent, but for the `error` event: the response may still fail for another reason.
-    if (this.#unpretend || (this.#dropped && this.#response.writableEnded)) {
+    if (this.#unpretend || (this.#dropped && response.writableEnded)) {
       callBack(args, this.#dropped?.error ?? new Error('write after end'));
       return held;
     }
-    const isNested = this.#isRunning || this.#node.isRunning; // Node's `write` and `end` call `writeHead`
-    const isFree = (): boolean => (this.#response.headersSent ? !isLate : !this.#session.isUnsaved());
-    if (isNested || (!this.#calls && isFree())) return this.#run(method, args);
+    if (!this.#calls && (response.headersSent ? !isLate : !this.#session.isUnsaved())) return this.#run(method, args);
     this.#calls ??= [];
-    this.#head ??= new Head(this.#response, (name) => this.#session.ownsHeader(name));
+    this.#head ??= new Head(response, (name) => this.#session.ownsHeader(name));
     this.#released ??= this.#save();
     this.#calls.push({ run: () => this.#run(method, args), args });
     if (held === false) this.#owesDrain = true;
@@ -84,14 +82,16 @@ export class HeldResponse {
   }
 
   #run<T>(method: (...args: never) => T, args: unknown[]): T {
-    const [wasRunning, wasNodeRunning] = [this.#isRunning, this.#node.isRunning];
+    const response = this.#response;
+    const { [IS_SENDING]: wasSending = false } = response;
+    const wasRunning = this.#isRunning;
     this.#isRunning = true;
-    if (this.#isFirst) this.#node.isRunning = true;
+    if (this.#isFirst) response[IS_SENDING] = true;
     try {
-      return method.apply(this.#response, args as never);
+      return method.apply(response, args as never);
     } finally {
       this.#isRunning = wasRunning;
-      this.#node.isRunning = wasNodeRunning;
+      response[IS_SENDING] = wasSending;
     }
   }
 
