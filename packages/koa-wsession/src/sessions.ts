@@ -9,7 +9,7 @@ import { groupsOfDevice } from './features/device-index.js';
 import { diagnostics } from './features/events.js';
 import { requireFresh } from './features/freshness.js';
 import { importSession } from './features/migrate.js';
-import { groupsOfOwner, indexed } from './features/owner-index.js';
+import { groupsOfOwner, indexed, OWNER_KEY, SID_KEY } from './features/owner-index.js';
 import { type OwnedSession, type Owner, Owners, type SidFinder } from './features/owners.js';
 import { SessionLimit } from './features/session-limit.js';
 import { type OpenOptions, type Prologue, SessionKernel } from './kernel/middleware.js';
@@ -104,7 +104,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
   const prologues: Prologue[] = [];
   if (deviceBound) prologues.push((request, ctx) => deviceBound.respond(request, ctx));
   if (migrate) prologues.push(importSession.bind(undefined, migrate));
-  const kernel = new SessionKernel({ ...settings, store: indexed(store, groupsOf), extension: deviceBound }, prologues);
+  const kernel = new SessionKernel({ ...settings, store: withIndex(store), extension: deviceBound }, prologues);
   const owners = new Owners(kernel.tokensFor(undefined), { name, ...lifetimes }, (key) =>
     observer.publish('destroyed', () => ({ name, session: key })),
   );
@@ -143,6 +143,10 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
     revokeAll: () => owners.revokeAll(),
     open: (request: IncomingMessage, options: OpenOptions = {}) => kernel.open(request, options),
   });
+}
+
+function withIndex(store: Store): Store {
+  return indexed(store, groupsOf, [OWNER_KEY, SID_KEY, BINDING_KEY, OFFER_KEY]);
 }
 
 /** The groups of a session with these entries. That of its device also where this process binds none: others may. */

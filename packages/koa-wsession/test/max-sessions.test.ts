@@ -110,12 +110,14 @@ describe('maxSessions', () => {
 
   it('publishes each session that it ends', async () => {
     const { subscribe, unsubscribe } = await import('node:diagnostics_channel');
+    const clock = useFakeTimers({ now: 1_000_000, toFake: ['Date'] });
     const ended: unknown[] = [];
     const listener = (message: unknown) => ended.push((message as { session: string }).session);
     subscribe('koa-wsession:destroyed', listener);
     const site = await open(1);
     await logIn(site);
     const [{ ref } = { ref: '' }] = await site.sessions.list('ada');
+    clock.tick(1); // in the same millisecond, the key decides which is older
     await logIn(site);
     unsubscribe('koa-wsession:destroyed', listener);
     expect(ended).to.deep.equal([ref]);

@@ -55,20 +55,23 @@ export function groupsOfOwner(name: string, entries: Entries): string[] {
 /**
  * A store that keeps its index in step with its records: a session is in its groups before it is in the
  * store, and leaves them after it has ended. So the index may name ended sessions, but never misses a live one.
+ * `keys`: the entries by which a session is in a group; without any of them it is in none.
  */
-export function indexed(store: Store, groupsOf: GroupsOf): Store {
+export function indexed(store: Store, groupsOf: GroupsOf, keys: readonly string[]): Store {
   const { index } = store;
-  return index ? new IndexedStore(store, index, groupsOf) : store;
+  return index ? new IndexedStore(store, index, groupsOf, keys) : store;
 }
 
 class IndexedStore extends StoreDecorator {
   override readonly index: SessionIndex;
   readonly #groupsOf: GroupsOf;
+  readonly #keys: readonly string[];
 
-  constructor(store: Store, index: SessionIndex, groupsOf: GroupsOf) {
+  constructor(store: Store, index: SessionIndex, groupsOf: GroupsOf, keys: readonly string[]) {
     super(store);
     this.index = index;
     this.#groupsOf = groupsOf;
+    this.#keys = keys;
   }
 
   override create(key: string, record: SessionRecord, call: Call): Awaitable<Created> {
@@ -80,8 +83,9 @@ class IndexedStore extends StoreDecorator {
 
   override update(key: string, changes: Changes, call: Call): Awaitable<Updated> {
     const { known, expiresAt, updatedAt } = changes;
+    if (!known || !this.#isGrouped(known.entries)) return this.store.update(key, changes, call);
     const until = expiresAt === undefined ? undefined : listedUntil(updatedAt, expiresAt);
-    const isListed = !known || until === undefined || until === listedUntil(known.updatedAt, known.expiresAt);
+    const isListed = until === undefined || until === listedUntil(known.updatedAt, known.expiresAt);
     const groups = isListed ? [] : this.#groupsOf(call.name, known.entries);
     if (until === undefined || groups.length === 0) return this.store.update(key, changes, call);
     return this.#add(groups, key, until, call).then(() => this.store.update(key, changes, call));
@@ -91,6 +95,11 @@ class IndexedStore extends StoreDecorator {
     const answer = await this.store.destroy(key, call);
     if (answer.outcome === 'destroyed') await this.#remove(this.#groupsOf(call.name, answer.record.entries), key, call);
     return answer;
+  }
+
+  #isGrouped(entries: Entries): boolean {
+    for (const key of this.#keys) if (entries.has(key)) return true;
+    return false;
   }
 
   async #add(groups: readonly string[], key: string, until: number, call: Call): Promise<void> {

@@ -178,18 +178,18 @@ function pairsOf(headers: NonNullable<HeaderArguments>): Array<[string, Outgoing
 }
 
 /** Headers that instruct a CDN or a proxy besides `Cache-Control` (RFC 9213, and what vendors made of it). */
-const CDN_HEADERS = [
-  'CDN-Cache-Control',
-  'Cloudflare-CDN-Cache-Control',
-  'Netlify-CDN-Cache-Control',
-  'Vercel-CDN-Cache-Control',
-  'Surrogate-Control',
-  'X-Accel-Expires',
-];
+const CDN_HEADERS: ReadonlySet<string> = new Set([
+  'cdn-cache-control',
+  'cloudflare-cdn-cache-control',
+  'netlify-cdn-cache-control',
+  'vercel-cdn-cache-control',
+  'surrogate-control',
+  'x-accel-expires',
+]);
 
 /** A response that carries a token is for one visitor: no shared cache may keep it, whatever the app set. */
 function makePrivate(response: ServerResponse): void {
-  for (const header of CDN_HEADERS) if (response.hasHeader(header)) response.removeHeader(header);
+  for (const header of response.getHeaderNames()) if (CDN_HEADERS.has(header)) response.removeHeader(header);
   const control = String(response.getHeader('Cache-Control') ?? '');
   if (control === 'no-store') return;
   const directives = control.split(/\s*,\s*/).filter((directive) => directive !== '');
