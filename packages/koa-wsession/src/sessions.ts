@@ -151,6 +151,5 @@ function withIndex(store: Store): Store {
 
 /** The groups of a session with these entries. That of its device also where this process binds none: others may. */
 function groupsOf(name: string, entries: Entries): string[] {
-  const isOffered = entries.has(BINDING_KEY) || entries.has(OFFER_KEY);
-  return [...groupsOfOwner(name, entries), ...(isOffered ? groupsOfDevice(name, entries) : [])];
+  return [...groupsOfOwner(name, entries), ...groupsOfDevice(name, entries)];
 }
