@@ -1,11 +1,11 @@
 import crypto from 'node:crypto';
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { syncBuiltinESMExports } from 'node:module';
 import { inspect } from 'node:util';
 import { expect } from 'chai';
-import { GoneError, type SessionEvent, UnavailableError } from 'koa-wsession';
+import { GoneError, UnavailableError } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import { restore, spy, useFakeTimers } from 'sinon';
+import { type Heard, listen, listenTo, stopListening } from './events-heard.js';
 import {
   asStore,
   createSite,
@@ -25,23 +25,7 @@ const EVENTS = ['created', 'renewed', 'regenerated', 'destroyed', 'expired', 'go
 const CALLS = ['load', 'save', 'destroy'];
 const STEPS = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'];
 
-type Heard = [channel: string, message: SessionEvent & { error?: unknown }];
-
-const silence: Array<() => void> = [];
-
-/** Everything that is published from here on, in order. */
-function listen(names: readonly string[]): Heard[] {
-  const heard: Heard[] = [];
-  for (const name of names) {
-    const listener = (message: unknown) => heard.push([short(name), { ...(message as SessionEvent) }]);
-    subscribe(name, listener);
-    silence.push(() => unsubscribe(name, listener));
-  }
-  return heard;
-}
-
-const short = (name: string) => name.replace(/^(tracing:)?koa-wsession:/, '');
-const listenToEvents = () => listen(EVENTS.map((event) => `koa-wsession:${event}`));
+const listenToEvents = () => listenTo(...EVENTS);
 const listenToCalls = () =>
   listen(CALLS.flatMap((call) => STEPS.map((step) => `tracing:koa-wsession:${call}:${step}`)));
 
@@ -50,7 +34,7 @@ const hash = (name: string, text: string) => crypto.createHash('sha256').update(
 const tokenOf = (cookie: string) => cookie.slice(cookie.indexOf('=') + 1);
 
 async function tidyEvents(): Promise<void> {
-  for (const stop of silence.splice(0)) stop();
+  stopListening();
   await tidy();
 }
 
@@ -240,7 +224,7 @@ describe('the events', () => {
           store.load.returns(answer);
           const heard = await reject(ID, { store: asStore(store) });
           expect(heard.map(([event, message]) => [event, message.reason])).to.deep.equal([['rejected', reason]]);
-          for (const stop of silence.splice(0)) stop();
+          stopListening();
         }
       });
     }
@@ -266,7 +250,7 @@ describe('the events', () => {
           ['expired', message],
           ['rejected', message],
         ]);
-        for (const stop of silence.splice(0)) stop();
+        stopListening();
       }
     });
 
@@ -356,7 +340,7 @@ describe('the events', () => {
         for (const options of [{ keys: ['new'] }, { keyring: ['new'] }, {}]) {
           const heard = await reject(token, { ...options, store });
           expect(heard.map(([, { reason }]) => reason)).to.deep.equal(['signature']);
-          for (const stop of silence.splice(0)) stop();
+          stopListening();
         }
         const site = await createSite({ '/': (ctx) => ctx.session.a }, { store, keys: ['new', 'old'] });
         const heard = listenToEvents();
@@ -370,11 +354,11 @@ describe('the events', () => {
         const signed = await tokenFrom({ store, keys: ['k'] });
         for (const name of ['other', 'wsession2']) {
           expect((await reject(token, { store, name })).map(([, { reason }]) => reason)).to.deep.equal(['unknown']);
-          for (const stop of silence.splice(0)) stop();
+          stopListening();
           expect((await reject(signed, { store, name, keys: ['k'] })).map(([, { reason }]) => reason)).to.deep.equal([
             'signature',
           ]);
-          for (const stop of silence.splice(0)) stop();
+          stopListening();
         }
       });
 
@@ -462,7 +446,7 @@ describe('the traces', () => {
       expect(caught).to.be.instanceOf(UnavailableError);
       const told = heard.find(([step]) => step === 'load:error')?.[1].error;
       expect(told).to.equal(caught);
-      for (const stop of silence.splice(0)) stop();
+      stopListening();
     }
   });
 
@@ -498,7 +482,7 @@ describe('the traces', () => {
         expect(all).not.to.include(token);
         expect(all).not.to.include(token.slice(0, 32));
       }
-      for (const stop of silence.splice(0)) stop();
+      stopListening();
       await tidy();
     }
   });

@@ -4,6 +4,7 @@ import { MemoryStore } from 'koa-wsession/memory';
 import type { Store } from 'koa-wsession/store';
 import { useFakeTimers } from 'sinon';
 import type { Client } from 'testkit/http';
+import { listenTo, stopListening } from './events-heard.js';
 import { createSite, errorOf, jittered, OpenStore, type Site, tidy, twinOf } from './helpers.js';
 
 const REFUSE = 'refuse' as const;
@@ -109,18 +110,15 @@ describe('maxSessions', () => {
   });
 
   it('publishes each session that it ends', async () => {
-    const { subscribe, unsubscribe } = await import('node:diagnostics_channel');
     const clock = useFakeTimers({ now: 1_000_000, toFake: ['Date'] });
-    const ended: unknown[] = [];
-    const listener = (message: unknown) => ended.push((message as { session: string }).session);
-    subscribe('koa-wsession:destroyed', listener);
+    const ended = listenTo('destroyed');
     const site = await open(1);
     await logIn(site);
     const [{ ref } = { ref: '' }] = await site.sessions.list('ada');
     clock.tick(1); // in the same millisecond, the key decides which is older
     await logIn(site);
-    unsubscribe('koa-wsession:destroyed', listener);
-    expect(ended).to.deep.equal([ref]);
+    stopListening();
+    expect(ended.map(([, { session }]) => session)).to.deep.equal([ref]);
   });
 
   it('takes a whole number from 1, or an object; any other value, and a store without an index, is an OptionError', async () => {

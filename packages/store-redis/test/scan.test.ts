@@ -62,32 +62,30 @@ describeWith(['redis-server'], 'scan() of RedisStore', () => {
     }
   });
 
-  it("takes the client's own prefix into account: ioredis", async () => {
-    const own = clients['ioredis 6'](server.port, { keyPrefix: 'app[1]:' });
-    try {
-      const store = new RedisStore(own);
-      const keys = await fill(store, 3);
-      expect((await redis.keys('*')).every((key) => key.startsWith('app[1]:wppsess:'))).to.equal(true);
-      expect(await scanned(store)).to.deep.equal(keys);
-      expect(await scanned(new RedisStore(redis))).to.deep.equal([]);
-    } finally {
-      own.disconnect();
-    }
-  });
-
-  it("takes the client's own prefix into account: node-redis 6", async () => {
-    const own = createClient6({ socket: { port: server.port }, keyPrefix: 'app[1]:' });
-    await own.connect();
-    try {
-      const store = new RedisStore(own);
-      const keys = await fill(store, 3);
-      expect((await redis.keys('*')).every((key) => key.startsWith('app[1]:wppsess:'))).to.equal(true);
-      expect(await scanned(store)).to.deep.equal(keys);
-      expect(await scanned(new RedisStore(redis))).to.deep.equal([]);
-    } finally {
-      own.destroy();
-    }
-  });
+  const withPrefix = {
+    ioredis: async () => {
+      const own = clients['ioredis 6'](server.port, { keyPrefix: 'app[1]:' });
+      return { own, end: () => own.disconnect() };
+    },
+    'node-redis 6': async () => {
+      const own = createClient6({ socket: { port: server.port }, keyPrefix: 'app[1]:' });
+      await own.connect();
+      return { own, end: () => own.destroy() };
+    },
+  };
+  for (const [name, connect] of Object.entries(withPrefix))
+    it(`takes the client's own prefix into account: ${name}`, async () => {
+      const { own, end } = await connect();
+      try {
+        const store = new RedisStore(own);
+        const keys = await fill(store, 3);
+        expect((await redis.keys('*')).every((key) => key.startsWith('app[1]:wppsess:'))).to.equal(true);
+        expect(await scanned(store)).to.deep.equal(keys);
+        expect(await scanned(new RedisStore(redis))).to.deep.equal([]);
+      } finally {
+        end();
+      }
+    });
 
   it('takes the deadline of each batch', async () => {
     const store = new RedisStore(redis);

@@ -83,17 +83,22 @@ for (const [id, works] of Object.entries(COSTS)) {
   });
 }
 
+/** A counter finds so many in a stream, in pieces of whatever size. */
+function expectHoweverCut(stream, createCounter, expected) {
+  for (let size = 1; size <= stream.length; size++) {
+    let found = 0;
+    const count = createCounter(() => {
+      found += 1;
+    });
+    for (let at = 0; at < stream.length; at += size) count(stream.subarray(at, at + size));
+    expect(found, `in pieces of ${size}`).to.equal(expected);
+  }
+}
+
 describe('the counting', () => {
   it('finds commands however the stream is cut', () => {
     const stream = Buffer.from('*2\r\n$3\r\nGET\r\n$2\r\n\r\n\r\n*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n');
-    for (let size = 1; size <= stream.length; size++) {
-      let commands = 0;
-      const count = commandCounter(() => {
-        commands += 1;
-      });
-      for (let at = 0; at < stream.length; at += size) count(stream.subarray(at, at + size));
-      expect(commands, `in pieces of ${size}`).to.equal(3);
-    }
+    expectHoweverCut(stream, commandCounter, 3);
   });
 
   it('finds queries however the stream is cut', () => {
@@ -110,14 +115,7 @@ describe('the counting', () => {
       message('Q', 'SELECT 1'),
       message('X', ''),
     ]);
-    for (let size = 1; size <= stream.length; size++) {
-      let queries = 0;
-      const count = queryCounter(() => {
-        queries += 1;
-      });
-      for (let at = 0; at < stream.length; at += size) count(stream.subarray(at, at + size));
-      expect(queries, `in pieces of ${size}`).to.equal(2);
-    }
+    expectHoweverCut(stream, queryCounter, 2);
   });
 
   it('separates calls on files from calls on sockets, and counts an interrupted one once', () => {
