@@ -46,16 +46,24 @@ export class HeldResponse {
     this.#isFirst = response[IS_SENDING] === undefined;
     if (this.#isFirst) response[IS_SENDING] = false;
     const { writeHead, write, flushHeaders, end, _implicitHeader } = response;
-    response.writeHead = (...args: unknown[]) => this.#call(writeHead, args, response);
-    response.write = (...args: unknown[]) => this.#call(write, args, false);
-    response.flushHeaders = () => this.#call(flushHeaders, [], undefined);
-    response.end = (...args: unknown[]) => {
+    // Each from a constant or a call: V8 makes a function that is written right after a `=` for the old generation, and with
+    // it everything that it refers to, which is the whole request.
+    const hook =
+      <T>(method: (...args: never) => T, held: T) =>
+      (...args: unknown[]): T =>
+        this.#call(method, args, held);
+    const hookedEnd = (...args: unknown[]): Response => {
       const result = this.#call(end, args, response, response.headersSent && this.#session.isUncommitted());
       if (this.#calls) this.#pretendEnded();
       return result;
     };
+    const sendHeader = (): void => this.#run(_implicitHeader as () => void, []);
+    response.writeHead = hook(writeHead, response);
+    response.write = hook(write, false);
+    response.flushHeaders = hook(flushHeaders, undefined);
+    response.end = hookedEnd;
     // Also where others call Node's own `write` or `end`, which they took from the response before: the body follows.
-    if (_implicitHeader) response._implicitHeader = () => this.#run(_implicitHeader, []);
+    if (_implicitHeader) response._implicitHeader = sendHeader;
   }
 
   /** Resolves once no call is held any more. */

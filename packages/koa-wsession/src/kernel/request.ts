@@ -257,7 +257,7 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
     const { onerror } = this.#context;
     if (!onerror || this.#hasOwnHandler) return;
     this.#hasOwnHandler = true;
-    this.#context.onerror = (error) => {
+    const handle: typeof onerror = (error) => {
       const isCut = !this.#isFinished && this.#context.res?.socket?.writable === false;
       if (error) {
         if (this.#isUpgraded) return this.report(error); // an error page would garble the WebSocket
@@ -270,6 +270,7 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
       this.#isErrored = false; // the client hung up: nothing was sent, and the handler goes on
       if (this.#failure) this.#object = undefined; // it was empty for the error's listeners alone
     };
+    this.#context.onerror = handle; // not at once: see HeldResponse
   }
 
   #failToLoad(error: unknown): void {

@@ -34,13 +34,14 @@ export class TokenWriter implements TokenSink {
     this.#isBegun = true;
     this.#addVary();
     const { writeHead } = response;
-    response.writeHead = ((status: number, ...args: unknown[]) => {
+    const hooked = (status: number, ...args: unknown[]): ServerResponse => {
       if (response.headersSent) return writeHead.call(response, status, ...(args as []));
       const reason = typeof args[0] === 'string' ? args[0] : undefined;
       setHeaders(response, (args[1] ?? (reason === undefined ? args[0] : undefined)) as HeaderArguments);
       this.#lookAgain();
       return writeHead.apply(response, (reason === undefined ? [status] : [status, reason]) as [number]);
-    }) as typeof writeHead;
+    };
+    response.writeHead = hooked; // not at once: see HeldResponse
   }
 
   refusal(keys: readonly string[]): SessionError | undefined {
