@@ -9,15 +9,17 @@ import { applyTo, type EntryChanges, toUserKey } from './entries.js';
  * that the request didn't touch.
  */
 export class ChangeTracker {
-  /** As stored. The store's own map until it has to change: then it is copied. */
-  #stored: Entries;
+  /** As they were stored before `#saved`: the store's own map, or a copy. */
+  #before: Entries;
+  /** What was stored since, and isn't in the map yet: it takes a copy of all entries, which most requests don't need any more. */
+  #saved: EntryChanges | undefined;
   /** What the request decoded, assigned or removed, in that order. */
   readonly #local: Map<string, Local> = new Map();
   readonly #encoding: EncodeOptions;
   readonly #watcher: TrackerWatcher;
 
   constructor(stored: Entries | undefined, encoding: EncodeOptions, watcher: TrackerWatcher) {
-    this.#stored = stored ?? NONE;
+    this.#before = stored ?? NONE;
     this.#encoding = encoding;
     this.#watcher = watcher;
   }
@@ -25,24 +27,24 @@ export class ChangeTracker {
   get(key: string): unknown {
     const local = this.#local.get(key);
     if (local) return local.value;
-    const text = this.#stored.get(key);
+    const text = this.stored.get(key);
     if (text === undefined) return undefined;
     const value = this.decode(text);
     if (!isImmutable(value)) this.#watcher.onMayDiffer();
-    if (this.#stored.has(key)) this.#local.set(key, { how: 'decoded', value });
+    if (this.stored.has(key)) this.#local.set(key, { how: 'decoded', value });
     return value;
   }
 
   has(key: string): boolean {
     const local = this.#local.get(key);
-    return local ? local !== REMOVED : this.#stored.has(key);
+    return local ? local !== REMOVED : this.stored.has(key);
   }
 
   /** @throws ValueError at once for what can't be stored in any case, so that the stack trace shows the caller */
   set(key: string, value: unknown): void {
     this.#assertStorable(key, value);
     this.#watcher.onMayDiffer();
-    if (this.#local.get(key)?.how !== 'assigned') this.#local.delete(key); // a new key comes last
+    if (this.#local.get(key) === REMOVED) this.#local.delete(key); // a new key comes last
     this.#local.set(key, { how: 'assigned', value });
   }
 
@@ -60,20 +62,27 @@ export class ChangeTracker {
 
   keys(): string[] {
     const keys: string[] = [];
-    for (const key of this.#stored.keys()) if (this.#local.get(key) !== REMOVED) keys.push(key);
-    for (const [key, { how }] of this.#local) if (how === 'assigned' && !this.#stored.has(key)) keys.push(key);
+    for (const key of this.stored.keys()) if (this.#local.get(key) !== REMOVED) keys.push(key);
+    for (const [key, { how }] of this.#local) if (how === 'assigned' && !this.stored.has(key)) keys.push(key);
     return keys;
   }
 
   /** All entries as they are in the store, as far as this request knows. */
   get stored(): Entries {
-    return this.#stored;
+    if (this.#saved) this.#before = applyTo(this.#before, this.#saved);
+    this.#saved = undefined;
+    return this.#before;
+  }
+
+  set stored(entries: Entries) {
+    this.#before = entries;
+    this.#saved = undefined;
   }
 
   /** The entry's encoding as the handler sees it. */
   text(key: string): string | undefined {
     const local = this.#local.get(key);
-    if (!local || isAsLoaded(local)) return this.#stored.get(key);
+    if (!local || isAsLoaded(local)) return this.stored.get(key);
     return local === REMOVED ? undefined : this.#encode(key, local.value);
   }
 
@@ -101,7 +110,7 @@ export class ChangeTracker {
     for (const [key, local] of this.#local) {
       if (isAsLoaded(local)) continue;
       const text = local === REMOVED ? undefined : this.#encode(key, local.value);
-      if (text === this.#stored.get(key)) continue;
+      if (text === this.stored.get(key)) continue;
       if (text === undefined) removed.push(key);
       else set.set(key, text);
     }
@@ -111,7 +120,7 @@ export class ChangeTracker {
   /** All entries as the handler sees them; of those that were loaded, only the keys that `keeps` says. */
   snapshot(keeps: (key: string) => boolean = () => true): Map<string, string> {
     const entries = new Map<string, string>();
-    for (const [key, text] of this.#stored) if (keeps(key)) entries.set(key, text);
+    for (const [key, text] of this.stored) if (keeps(key)) entries.set(key, text);
     for (const [key, local] of this.#local) {
       if (local === REMOVED) entries.delete(key);
       else if (local.how === 'assigned' || (keeps(key) && !isAsLoaded(local)))
@@ -122,28 +131,29 @@ export class ChangeTracker {
 
   /** Records that these changes are stored by now. What the handler changed meanwhile still differs. */
   markSaved(changes: EntryChanges): void {
-    this.#stored = applyTo(this.#stored, changes);
+    this.#before = this.stored;
+    this.#saved = changes;
   }
 
   /** Records that another record with these entries is behind the session by now; loaded values that it lacks are forgotten. */
   replaceStored(entries: Entries): void {
     for (const [key, { how }] of this.#local) if (how === 'decoded' && !entries.has(key)) this.#local.delete(key);
-    this.#stored = entries;
+    this.stored = entries;
   }
 
   /** Records one entry's stored text. Keeps the handler's changes since the text was `before`; otherwise shows the stored value. */
   refresh(key: string, text: string | undefined, before: string | undefined): void {
     const local = this.#local.get(key);
     if (local && (isAsLoaded(local) || this.text(key) === before)) this.#local.delete(key);
-    if (text === this.#stored.get(key)) return;
+    if (text === this.stored.get(key)) return;
     this.markSaved(text === undefined ? { set: NONE, delete: [key] } : { set: new Map([[key, text]]), delete: [] });
   }
 
   /** Forgets the stored entries: there is no record behind them any more. What was assigned stays, unless stored and `isUnique`. */
   reset(isUnique: (key: string) => boolean = () => false): void {
     for (const [key, { how }] of this.#local)
-      if (how !== 'assigned' || (this.#stored.has(key) && isUnique(key))) this.#local.delete(key);
-    this.#stored = NONE;
+      if (how !== 'assigned' || (this.stored.has(key) && isUnique(key))) this.#local.delete(key);
+    this.stored = NONE;
   }
 
   #assertStorable(key: string, value: unknown): void {

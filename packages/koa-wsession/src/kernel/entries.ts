@@ -81,7 +81,9 @@ export function assertSize(before: Entries, set: Entries, after: () => Entries, 
 
 function lengthOf(entries: Entries): number {
   let length = 0;
-  for (const [key, text] of entries) length += key.length + text.length;
+  entries.forEach((text, key) => {
+    length += key.length + text.length;
+  });
   return length;
 }
 

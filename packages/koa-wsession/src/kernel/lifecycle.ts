@@ -228,7 +228,7 @@ export class SessionLifecycle implements LateSource, StateWatcher {
       this.#host.onMayDiffer(); // the token is looked at again before it is sent
       await this.#writer.roll(state);
     }
-    await this.#writer.checkToken(state);
+    if (this.#writer.isTokenStale(state)) await this.#writer.checkToken(state);
     this.#commitState = 'done';
   }
 

@@ -67,7 +67,7 @@ export class SessionKernel {
     const storing = request.finish(failure);
     if (storing) await storing;
     if (failure) throw failure.error;
-    if (isStreamed(ctx)) request.watchStream();
+    if (request.isUsed && isStreamed(ctx)) request.watchStream();
   }
 
   /** The same middleware may run twice for a request; another one of the same name may not. */

@@ -153,6 +153,11 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
     return !this.#failure && !this.blocked();
   }
 
+  /** Whether the handler has looked at the session. */
+  get isUsed(): boolean {
+    return this.#isUsed;
+  }
+
   get req(): IncomingMessage {
     return this.#context.req;
   }
@@ -182,7 +187,6 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
 
   /** The response's body is sent while the handler may still change the session. */
   watchStream(): void {
-    if (!this.#isUsed) return;
     this.#context.res?.once('close', () => {
       // If the response was an error's, that error has said already what wasn't stored.
       if (!this.#isErrored) this.#object?.lifecycle.watchForLateChanges();

@@ -1,6 +1,6 @@
 import { GoneError, type SessionError } from '../errors.js';
 import { isRecord } from '../store/record.js';
-import type { Changes, Destroyed, Entries } from '../store/store.js';
+import type { Awaitable, Changes, Destroyed, Entries } from '../store/store.js';
 import {
   applyTo,
   assertSize,
@@ -58,11 +58,11 @@ export class SessionWriter {
   }
 
   /** Creates, updates, or does nothing at all. */
-  async store(state: SessionState, changes: EntryChanges | undefined): Promise<void> {
+  store(state: SessionState, changes: EntryChanges | undefined): Awaitable<unknown> {
     if (state.loaded) {
-      if (changes || state.renewal === 'due') await this.update(state, state.loaded, changes ?? NO_CHANGES);
+      if (changes || state.renewal === 'due') return this.update(state, state.loaded, changes ?? NO_CHANGES);
     } else if (changes && [...changes.set.keys()].some((key) => key !== MAX_AGE_KEY)) {
-      await this.create(state, state.tracker.snapshot());
+      return this.create(state, state.tracker.snapshot());
     }
   }
 

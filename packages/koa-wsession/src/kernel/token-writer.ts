@@ -16,6 +16,8 @@ export class TokenWriter implements TokenSink {
   #value: string | undefined;
   /** The header's other values when ours was last seen among them. */
   #others: readonly string[] = [];
+  /** The header as it was set with ours: the very list, so that one look tells whether somebody has touched it since. */
+  #list: readonly string[] | undefined;
   /** Header lines that are sent besides the token. */
   readonly #lines: Array<readonly [name: string, value: string]> = [];
   #isStripped = false;
@@ -75,9 +77,9 @@ export class TokenWriter implements TokenSink {
 
   /** Notes which other values stand next to ours: what is removed from now on is removed on purpose. */
   settle(): void {
+    if (this.#value === undefined) return;
     const values = this.#current();
-    if (this.#value !== undefined && values.includes(this.#value))
-      this.#others = values.filter((value) => value !== this.#value);
+    if (values.includes(this.#value)) this.#others = values.filter((value) => value !== this.#value);
   }
 
   /** The headers are about to be removed wholesale, as Koa does for an error. */
@@ -88,12 +90,15 @@ export class TokenWriter implements TokenSink {
   #put(value: string | undefined): void {
     if (this.#response.headersSent) return;
     const { responseHeader } = this.#transport;
-    this.#others = this.#current().filter((other) => other !== this.#value);
+    const others = this.#current().filter((other) => other !== this.#value);
+    this.#others = others;
     this.#value = value;
+    this.#list = undefined;
     if (value !== undefined) {
-      this.#response.setHeader(responseHeader, [...this.#others, value]);
+      this.#list = [...others, value];
+      this.#response.setHeader(responseHeader, this.#list);
       if (!this.#response.hasHeader('Cache-Control')) this.#response.setHeader('Cache-Control', 'no-store');
-    } else if (this.#others.length > 0) this.#response.setHeader(responseHeader, this.#others);
+    } else if (others.length > 0) this.#response.setHeader(responseHeader, others);
     else this.#response.removeHeader(responseHeader);
   }
 
@@ -105,14 +110,22 @@ export class TokenWriter implements TokenSink {
     if (isMissing) this.#append(this.#transport.responseHeader, value);
     if (this.#isStripped)
       for (const [name, line] of this.#lines) if (!this.#current(name).includes(line)) this.#append(name, line);
-    if (value !== undefined && this.#current().some((one) => one === value || this.#transport.isOwn?.(one)))
-      makePrivate(this.#response);
+    if (value !== undefined && this.#carries(value)) makePrivate(this.#response);
+  }
+
+  get #isUntouched(): boolean {
+    return this.#list !== undefined && this.#response.getHeader(this.#transport.responseHeader) === this.#list;
+  }
+
+  /** Whether the token is among the headers, as we wrote it or as somebody rewrote it. */
+  #carries(value: string): boolean {
+    return this.#isUntouched || this.#current().some((one) => one === value || this.#transport.isOwn?.(one));
   }
 
   /** Whether our value is missing by mistake. One that was removed or rewritten on purpose stays so. */
   #isMissing(value: string): boolean {
+    if (this.#carries(value)) return false;
     const values = this.#current();
-    if (values.some((one) => one === value || this.#transport.isOwn?.(one))) return false;
     if (this.#isStripped) return true;
     if (values.length === 0) return !this.#response.hasHeader(this.#transport.responseHeader) && !this.#hasVary();
     // Others that came or changed have overwritten ours; if they are as they were, only ours was removed.

@@ -54,6 +54,7 @@ export function readToken(
   if (!/^[\w-]{32}(\.|$)/.test(token)) return { reason: 'malformed' };
   const id = token.slice(0, ID_LENGTH);
   const rest = token.slice(ID_LENGTH);
+  if (rest === '') return signer ? { reason: 'signature' } : { id, revision: undefined };
   const isEnd = (end: string): boolean =>
     signer ? end.startsWith('.') && signer.verify(`${name}=${id}`, end.slice(1)) : end === '';
   const digits = /^\.([1-9a-z][\da-z]{0,9})(?=\.|$)/.exec(rest)?.[1];
