@@ -46,8 +46,7 @@ export class HeldResponse {
     this.#isFirst = response[IS_SENDING] === undefined;
     if (this.#isFirst) response[IS_SENDING] = false;
     const { writeHead, write, flushHeaders, end, _implicitHeader } = response;
-    // Each from a constant or a call: V8 makes a function that is written right after a `=` for the old generation, and with
-    // it everything that it refers to, which is the whole request.
+    // None is written right where it is assigned, since V8 would keep the whole request (see .build/structure.mjs).
     const hook =
       <T>(method: (...args: never) => T, held: T) =>
       (...args: unknown[]): T =>
@@ -154,12 +153,13 @@ export class HeldResponse {
         get: () => true,
         set: () => undefined,
       });
-    this.#unpretend = () => {
+    const unpretend = (): void => {
       this.#unpretend = undefined;
       Reflect.deleteProperty(response, 'writableEnded');
       Reflect.deleteProperty(response, 'finished');
       if (finished) Object.defineProperty(response, 'finished', finished);
     };
+    this.#unpretend = unpretend;
   }
 }
 
@@ -178,7 +178,7 @@ class Head {
 
   constructor(response: ServerResponse, ownsHeader: (name: string) => boolean) {
     this.#response = response;
-    this.#ownsHeader = (name) => SESSION_HEADERS.has(name) || ownsHeader(name);
+    this.#ownsHeader = ownsHeader;
     this.#status = response.statusCode;
     this.#headers = new Map(Object.entries(response.getHeaders()) as Array<[string, OutgoingHttpHeader]>);
   }
@@ -191,7 +191,7 @@ class Head {
       if (BODY_HEADERS.test(name) && !this.#headers.has(name)) response.removeHeader(name);
     for (const [name, value] of this.#headers) {
       const isLost = !response.hasHeader(name) || BODY_HEADERS.test(name);
-      if (isLost && !this.#ownsHeader(name)) response.setHeader(name, value);
+      if (isLost && !SESSION_HEADERS.has(name) && !this.#ownsHeader(name)) response.setHeader(name, value);
     }
   }
 }

@@ -49,7 +49,8 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
   #failure: Failure | undefined;
   #object: SessionObject | undefined;
   #held: HeldResponse | undefined;
-  #isUsed = false;
+  /** The handler has looked at the session. */
+  isUsed: boolean = false;
   #isJudged = false;
   #hasOwnHandler = false;
   #isErrored = false;
@@ -94,14 +95,14 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
 
   /** The session's object, which is about to be used. */
   use(): SessionObject {
-    if (this.#object && this.#isUsed) return this.#object;
+    if (this.#object && this.isUsed) return this.#object;
     this.#admit();
     if (this.#failure && !this.#isSettled) {
       this.#beginResponse();
       throw this.#failure.error;
     }
     const object = this.open();
-    this.#isUsed = true;
+    this.isUsed = true;
     this.#beginResponse();
     if (this.#isSettled) object.lifecycle.watchForLateChanges();
     return object;
@@ -153,11 +154,6 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
     return !this.#failure && !this.blocked();
   }
 
-  /** Whether the handler has looked at the session. */
-  get isUsed(): boolean {
-    return this.#isUsed;
-  }
-
   get req(): IncomingMessage {
     return this.#context.req;
   }
@@ -178,7 +174,7 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
   /** Stores what is to be stored. `failure`: what the handler threw. */
   finish(failure: Failure | undefined): Awaitable<void> {
     this.#isFinished = true;
-    if (!this.#isUsed || !this.#object || this.#isErrored) return;
+    if (!this.isUsed || !this.#object || this.#isErrored) return;
     const { lifecycle } = this.#object;
     const held = this.#held?.released?.then(() => (this.#isErrored ? undefined : lifecycle.commit()));
     const storing = held ?? lifecycle.commit();
@@ -274,7 +270,7 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
       this.#isErrored = false; // the client hung up: nothing was sent, and the handler goes on
       if (this.#failure) this.#object = undefined; // it was empty for the error's listeners alone
     };
-    this.#context.onerror = handle; // not at once: see HeldResponse
+    this.#context.onerror = handle;
   }
 
   #failToLoad(error: unknown): void {

@@ -43,7 +43,7 @@ export class TokenWriter implements TokenSink {
       this.#lookAgain();
       return writeHead.apply(response, (reason === undefined ? [status] : [status, reason]) as [number]);
     };
-    response.writeHead = hooked; // not at once: see HeldResponse
+    response.writeHead = hooked;
   }
 
   refusal(keys: readonly string[]): SessionError | undefined {
