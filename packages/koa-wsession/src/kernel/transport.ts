@@ -133,6 +133,7 @@ function unquote(value: string): string {
 }
 
 function beginsPair(header: string, at: number): boolean {
+  if (at === 0) return true;
   let before = at - 1;
   while (header[before] === ' ' || header[before] === '\t') before--;
   return before < 0 || header[before] === ';';
