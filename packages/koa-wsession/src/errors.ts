@@ -82,25 +82,16 @@ export class SessionError extends Error {
 /** The session was destroyed, replaced or expired during this request: none of its changes were stored. */
 export class GoneError extends SessionError {
   constructor() {
-    super(
-      'GoneError',
-      'WSESSION_GONE',
-      409,
-      'The session ended during this request, so its changes were not stored: send the request again.',
-    );
+    const message = 'The session ended during this request, so its changes were not stored: send the request again.';
+    super('GoneError', 'WSESSION_GONE', 409, message);
   }
 }
 
 /** The store failed or did not respond in time. `cause` is the store's own error. */
 export class UnavailableError extends SessionError {
   constructor(problem: string, cause?: unknown) {
-    super(
-      'UnavailableError',
-      'WSESSION_UNAVAILABLE',
-      503,
-      `${problem}. A write in progress may have been stored or not; the visitor keeps the cookie.`,
-      cause,
-    );
+    const message = `${problem}. A write in progress may have been stored or not; the visitor keeps the cookie.`;
+    super('UnavailableError', 'WSESSION_UNAVAILABLE', 503, message, cause);
   }
 }
 
@@ -113,38 +104,29 @@ export class UnprovenError extends SessionError {
   readonly headers: Readonly<Record<string, string>> = { 'Retry-After': '10' };
 
   constructor() {
-    super(
-      'UnprovenError',
-      'WSESSION_UNPROVEN',
-      503,
-      'The session is bound to a device, and the browser could not renew the proof: send the request again later.',
-    );
+    const message =
+      'The session is bound to a device, and the browser could not renew the proof: send the request again later.';
+    super('UnprovenError', 'WSESSION_UNPROVEN', 503, message);
   }
 }
 
 /** A write over plain http to a session whose store says `secure: true`. */
 export class InsecureError extends SessionError {
   constructor() {
-    super(
-      'InsecureError',
-      'WSESSION_INSECURE',
-      500,
+    const message =
       'The session was not stored: its store says secure: true, and the request came over plain http. ' +
-        'Behind a proxy that ends TLS, set app.proxy = true; for development without TLS, use secure: false.',
-    );
+      'Behind a proxy that ends TLS, set app.proxy = true; for development without TLS, use secure: false.';
+    super('InsecureError', 'WSESSION_INSECURE', 500, message);
   }
 }
 
 /** A write by a request outside the cookie's `path`. */
 export class PathError extends SessionError {
   constructor(path: string) {
-    super(
-      'PathError',
-      'WSESSION_PATH',
-      500,
+    const message =
       `The session was not stored: its cookie has the path ${path}, and this request is outside it. ` +
-        'Change the session below that path, or widen the option path.',
-    );
+      'Change the session below that path, or widen the option path.';
+    super('PathError', 'WSESSION_PATH', 500, message);
   }
 }
 
@@ -160,13 +142,10 @@ export class CookieSizeError extends SessionError {
 
   constructor(bytes: number, limit: number, sizes: Sizes, header: string = 'Cookie') {
     const largest = largestOf(sizes);
-    super(
-      'CookieSizeError',
-      'WSESSION_COOKIE_SIZE',
-      500,
+    const message =
       `The session needs ${bytes} bytes in the ${header} header, which holds ${limit}. ` +
-        `Largest keys: ${listSizes(largest)}. Store less, or use a store that keeps the data on the server.`,
-    );
+      `Largest keys: ${listSizes(largest)}. Store less, or use a store that keeps the data on the server.`;
+    super('CookieSizeError', 'WSESSION_COOKIE_SIZE', 500, message);
     this.bytes = bytes;
     this.largest = largest.map(([key]) => key);
   }
@@ -184,13 +163,10 @@ export class SessionSizeError extends SessionError {
 
   constructor(bytes: number, limit: number, sizes: Sizes) {
     const largest = largestOf(sizes);
-    super(
-      'SessionSizeError',
-      'WSESSION_SIZE',
-      500,
+    const message =
       `The session was not stored: it needs ${bytes} bytes, and maxBytes is ${limit}. ` +
-        `Largest keys: ${listSizes(largest)}. Keep large data elsewhere and its key in the session, or raise maxBytes.`,
-    );
+      `Largest keys: ${listSizes(largest)}. Keep large data elsewhere and its key in the session, or raise maxBytes.`;
+    super('SessionSizeError', 'WSESSION_SIZE', 500, message);
     this.bytes = bytes;
     this.largest = largest.map(([key]) => key);
   }
@@ -205,13 +181,10 @@ export class LateError extends SessionError {
   readonly keys: readonly string[];
 
   constructor(keys: readonly string[]) {
-    super(
-      'LateError',
-      'WSESSION_LATE',
-      500,
+    const message =
       `The session changed after the response's headers were sent (${listKeys(keys)}), so the change was not stored. ` +
-        'Change it before the response begins, or await ctx.session.save() in a session that exists already.',
-    );
+      'Change it before the response begins, or await ctx.session.save() in a session that exists already.';
+    super('LateError', 'WSESSION_LATE', 500, message);
     this.keys = keys;
   }
 }
@@ -222,13 +195,10 @@ export class NoResponseError extends SessionError {
   readonly keys: readonly string[];
 
   constructor(keys: readonly string[]) {
-    super(
-      'NoResponseError',
-      'WSESSION_NO_RESPONSE',
-      500,
+    const message =
       `The session was not stored (${listKeys(keys)}): the visitor needs a new cookie, and there is no response to send ` +
-        'it with. Pass one, sessions.open(request, { response }), or change the session in an ordinary request.',
-    );
+      'it with. Pass one, sessions.open(request, { response }), or change the session in an ordinary request.';
+    super('NoResponseError', 'WSESSION_NO_RESPONSE', 500, message);
     this.keys = keys;
   }
 }
@@ -236,12 +206,9 @@ export class NoResponseError extends SessionError {
 /** The session was used where the session middleware hasn't run. */
 export class MiddlewareOrderError extends SessionError {
   constructor() {
-    super(
-      'MiddlewareOrderError',
-      'WSESSION_ORDER',
-      500,
-      'The session middleware has not run for this request: put app.use(session(…)) before the middleware that uses the session.',
-    );
+    const message =
+      'The session middleware has not run for this request: put app.use(session(…)) before the middleware that uses the session.';
+    super('MiddlewareOrderError', 'WSESSION_ORDER', 500, message);
   }
 }
 
@@ -252,14 +219,11 @@ export class MiddlewareOrderError extends SessionError {
 export class NotFreshError extends SessionError {
   /** `seconds`: the longest time since the login that the step allows; without it, any login would do. */
   constructor(seconds?: number) {
-    super(
-      'NotFreshError',
-      'WSESSION_NOT_FRESH',
-      401,
+    const message =
       seconds === undefined
         ? 'Nobody is logged in: log in first.'
-        : `This needs a login in the last ${seconds} seconds: enter the password again.`,
-    );
+        : `This needs a login in the last ${seconds} seconds: enter the password again.`;
+    super('NotFreshError', 'WSESSION_NOT_FRESH', 401, message);
   }
 }
 
@@ -269,12 +233,9 @@ export class SessionLimitError extends SessionError {
   readonly limit: number;
 
   constructor(limit: number) {
-    super(
-      'SessionLimitError',
-      'WSESSION_LIMIT',
-      403,
-      `This account is logged in ${limit === 1 ? 'elsewhere' : `in ${limit} places`} already, and no more are allowed: log out there first.`,
-    );
+    const where = limit === 1 ? 'elsewhere' : `in ${limit} places`;
+    const message = `This account is logged in ${where} already, and no more are allowed: log out there first.`;
+    super('SessionLimitError', 'WSESSION_LIMIT', 403, message);
     this.limit = limit;
   }
 }
@@ -289,12 +250,8 @@ export class UnsupportedError extends SessionError {
 /** A second session middleware of the same name on one request. */
 export class DuplicateMiddlewareError extends SessionError {
   constructor(name: string) {
-    super(
-      'DuplicateMiddlewareError',
-      'WSESSION_DUPLICATE',
-      500,
-      `Two session middlewares named "${name}" handle this request: remove one, or give it another option name.`,
-    );
+    const message = `Two session middlewares named "${name}" handle this request: remove one, or give it another option name.`;
+    super('DuplicateMiddlewareError', 'WSESSION_DUPLICATE', 500, message);
   }
 }
 
