@@ -99,17 +99,15 @@ export interface Sessions extends Koa.Middleware {
 export function session(store: Store, options: SessionOptions = {}): Sessions {
   const settings = resolveOptions(store, options, diagnostics);
   warnOfCookie(settings);
-  const { migrate, name, lifetimes, observer } = settings;
+  const { migrate, maxSessions } = settings;
   const deviceBound = options.deviceBound ? new DeviceBound(settings, options.deviceBound) : undefined;
   const prologues: Prologue[] = [];
   if (deviceBound) prologues.push((request, ctx) => deviceBound.respond(request, ctx));
   if (migrate) prologues.push(importSession.bind(undefined, migrate));
   const kernel = new SessionKernel({ ...settings, store: withIndex(store), extension: deviceBound }, prologues);
-  const owners = new Owners(kernel.tokensFor(undefined), { name, ...lifetimes }, (key) =>
-    observer.publish('destroyed', () => ({ name, session: key })),
-  );
-  const { maxSessions } = settings;
-  const limit = maxSessions && new SessionLimit(owners, kernel.tokensFor(undefined), maxSessions);
+  const tokens = kernel.tokensFor(undefined);
+  const owners = new Owners(tokens);
+  const limit = maxSessions && new SessionLimit(owners, tokens, maxSessions);
   const objectOf = (of: Koa.Context | Session) => {
     checkOption('session', of, isObject, 'ctx or a session; ctx.session is undefined above app.use(sessions)');
     return kernel.objectOf(of);

@@ -78,16 +78,9 @@ const BATCH = 64;
 /** The sessions of owners, over all requests. */
 export class Owners {
   readonly #tokens: TokenStore;
-  readonly #name: string;
-  readonly #absoluteTimeout: number;
-  readonly #publish: (key: string) => void;
 
-  /** `publish` is told of each session that was ended. */
-  constructor(tokens: TokenStore, options: { name: string; absoluteTimeout: number }, publish: (key: string) => void) {
+  constructor(tokens: TokenStore) {
     this.#tokens = tokens;
-    this.#name = options.name;
-    this.#absoluteTimeout = options.absoluteTimeout;
-    this.#publish = publish;
   }
 
   /** The owner's live sessions, newest first. */
@@ -118,7 +111,7 @@ export class Owners {
   async revoke(of: Owner | SidFinder, { except, only }: Selection = {}): Promise<number> {
     const finder = finderOf(of);
     const isAll = except === undefined && only === undefined;
-    if (isAll && (await this.#revokeUntilNow(groupOf(this.#name, finder)))) return 0;
+    if (isAll && (await this.#revokeUntilNow(this.#groupOf(finder)))) return 0;
     const kept: Set<string> = new Set(except ? [except] : []); // '': replaced by a session that isn't known
     const ended = new Set<string>();
     for (let before = '', looks = 0; ; ) {
@@ -165,10 +158,10 @@ export class Owners {
 
   /** With a store that can't list its sessions, but can refuse them. Returns whether it is one. */
   async #revokeUntilNow(group: string | undefined): Promise<boolean> {
-    const { store } = this.#tokens;
+    const { store, options } = this.#tokens;
     if (!store.revokeUntil) return false;
     const now = Date.now();
-    await this.#tokens.call('save', group ?? this.#name, (call) => store.revokeUntil?.(group, now, call));
+    await this.#tokens.call('save', group ?? options.name, (call) => store.revokeUntil?.(group, now, call));
     // A login from here on is to be later than that. (A test may have stopped the clock.)
     for (let tries = 0; Date.now() <= now && tries < 5; tries++) await delay(1);
     return true;
@@ -189,8 +182,9 @@ export class Owners {
 
   /** Ends one session. Returns whether it was there. */
   async end(key: string): Promise<boolean> {
+    const { name, observer } = this.#tokens.options;
     const isEnded = (await this.#tokens.destroy(key)).outcome === 'destroyed';
-    if (isEnded) this.#publish(key);
+    if (isEnded) observer.publish('destroyed', () => ({ name, session: key }));
     return isEnded;
   }
 
@@ -204,13 +198,17 @@ export class Owners {
 
   async #keys(finder: Finder): Promise<string[]> {
     const index = this.#index;
-    const group = groupOf(this.#name, finder);
+    const group = this.#groupOf(finder);
     return [...(await this.#tokens.call('load', group, (call) => index.keys(group, call)))];
+  }
+
+  #groupOf(finder: Finder): string {
+    return groupOf(this.#tokens.options.name, finder);
   }
 
   #isLive(record: SessionRecord | Absent, owner: string): record is SessionRecord {
     if (!isRecord(record) || record.entries.get(OWNER_KEY) !== owner) return false;
-    return Date.now() < endOf(record.entries, record.createdAt, this.#absoluteTimeout);
+    return Date.now() < endOf(record.entries, record.createdAt, this.#tokens.options.absoluteTimeout);
   }
 
   /** What is under these keys. A few at a time, since an owner may have very many. */
