@@ -78,6 +78,20 @@ function without({ handlers: _, ...options }: SiteOptions & { handlers?: unknown
   return options;
 }
 
+/** Runs what is given once, before the first answer of the index is used. */
+function afterFirstLook(store: MemoryStore, run: () => Promise<unknown>): void {
+  const { keys } = store.index;
+  let isFirst = true;
+  stub(store.index, 'keys').callsFake((async (...args: Parameters<typeof keys>) => {
+    const found = await keys(...args);
+    if (isFirst) {
+      isFirst = false;
+      await run();
+    }
+    return found;
+  }) as never);
+}
+
 const ownerOf = async (visitor: Client) => (await visitor.get('/owner')).json();
 
 describe('the index of owners', () => {
@@ -292,6 +306,32 @@ describe('sessions.list(owner, current)', () => {
     }
   });
 
+  it('returns a session that is regenerated meanwhile under its new id, once', async () => {
+    const store = new MemoryStore();
+    const { ada, sessions } = await withAda(2, { store });
+    afterFirstLook(store, () => ada.get('/regenerate'));
+    const listed = (await sessions.list('ada')).map(({ ref }) => ref);
+    expect(listed)
+      .to.have.length(2)
+      .and.include((await ada.get('/ref')).json());
+  });
+
+  it('returns all of very many sessions, of which it loads 64 at a time', async () => {
+    const { index, store, all } = stubIndexed();
+    const keys = Array.from({ length: 150 }, (_, i) => String(i).padStart(43, '0'));
+    index.keys.resolves(keys);
+    let [loading, most] = [0, 0];
+    store.load.callsFake(async () => {
+      most = Math.max(most, ++loading);
+      await new Promise(setImmediate);
+      loading--;
+      return recordOf(ADAS);
+    });
+    const listed = await session(all).list('ada');
+    expect(listed.map(({ ref }) => ref).sort()).to.deep.equal(keys);
+    expect(most).to.equal(64);
+  });
+
   it('returns a session whose label can’t be read without it', async () => {
     const { index, store, all } = stubIndexed();
     index.keys.resolves([KEYS[0]]);
@@ -416,20 +456,6 @@ describe('sessions.revoke(owner, options)', () => {
 
 describe('sessions.revoke(owner), while a session is regenerated', () => {
   afterEach(tidy);
-
-  /** Runs what is given once, before the first answer of the index is used. */
-  function afterFirstLook(store: MemoryStore, run: () => Promise<unknown>): void {
-    const { keys } = store.index;
-    let isFirst = true;
-    stub(store.index, 'keys').callsFake((async (...args: Parameters<typeof keys>) => {
-      const found = await keys(...args);
-      if (isFirst) {
-        isFirst = false;
-        await run();
-      }
-      return found;
-    }) as never);
-  }
 
   /** Holds the next call of the method. */
   function hold(store: MemoryStore, method: 'create' | 'destroy'): { arrived: Gate; released: Gate } {

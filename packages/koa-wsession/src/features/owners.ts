@@ -94,15 +94,10 @@ export class Owners {
   /** The owner's live sessions by key. A session that was replaced meanwhile is listed under its new key. */
   async live(owner: string): Promise<Map<string, SessionRecord>> {
     const live = new Map<string, SessionRecord>();
-    const seen = new Set<string>();
-    for (let keys = await this.#keys({ key: OWNER_KEY, text: owner }); keys.length > 0; ) {
-      const next: string[] = [];
-      for (const { key, record } of await this.#loadAll(keys.filter((one) => !seen.has(one)))) {
-        seen.add(key);
-        if (isReplacement(record)) next.push(record.by);
-        else if (this.#isLive(record, owner)) live.set(key, record);
-      }
-      keys = next;
+    const keys = new Set(await this.#keys({ key: OWNER_KEY, text: owner }));
+    for await (const { key, record } of this.#loadAll(keys)) {
+      if (isReplacement(record)) keys.add(record.by);
+      else if (this.#isLive(record, owner)) live.set(key, record);
     }
     return live;
   }
@@ -112,10 +107,11 @@ export class Owners {
     const finder = finderOf(of);
     const isAll = except === undefined && only === undefined;
     if (isAll && (await this.#revokeUntilNow(this.#groupOf(finder)))) return 0;
-    const kept: Set<string> = new Set(except ? [except] : []); // '': replaced by a session that isn't known
+    const kept: Set<string> = new Set(except === undefined ? [] : [except]);
     const ended = new Set<string>();
     for (let before = '', looks = 0; ; ) {
-      await this.#follow(kept);
+      // The session that stays may go on under another id meanwhile.
+      for await (const { record } of this.#loadAll(kept)) if (isReplacement(record)) kept.add(record.by);
       const keys = (await this.#keys(finder)).filter(
         (key) => (only ?? key) === key && !kept.has(key) && !ended.has(key),
       );
@@ -125,7 +121,7 @@ export class Owners {
       looks = state === before ? looks + 1 : 0;
       if (looks === 2 || keys.length === 0) return ended.size;
       before = state;
-      for (const { key, record } of await this.#loadAll(keys)) {
+      for await (const { key, record } of this.#loadAll(new Set(keys))) {
         if (!isRecord(record) || record.entries.get(finder.key) !== finder.text) continue;
         const former = readString(record.entries.get(FORMER_KEY));
         if (former !== undefined && kept.has(former)) kept.add(key);
@@ -188,14 +184,6 @@ export class Owners {
     return isEnded;
   }
 
-  /** The session that stays may go on under another id meanwhile. */
-  async #follow(kept: Set<string>): Promise<void> {
-    for (const key of kept) {
-      const found = await this.#tokens.load(key);
-      if (isReplacement(found) && found.by) kept.add(found.by); // visited in its turn
-    }
-  }
-
   async #keys(finder: Finder): Promise<string[]> {
     const index = this.#index;
     const group = this.#groupOf(finder);
@@ -211,15 +199,14 @@ export class Owners {
     return Date.now() < endOf(record.entries, record.createdAt, this.#tokens.options.absoluteTimeout);
   }
 
-  /** What is under these keys. A few at a time, since an owner may have very many. */
-  async #loadAll(keys: readonly string[]): Promise<Array<{ key: string; record: SessionRecord | Absent }>> {
-    const found: Array<{ key: string; record: SessionRecord | Absent }> = [];
-    for (let at = 0; at < keys.length; at += BATCH) {
-      const batch = keys.slice(at, at + BATCH);
+  /** What is under these keys, and under those that are added meanwhile. A few at a time: an owner may have very many. */
+  async *#loadAll(keys: ReadonlySet<string>): AsyncIterable<{ key: string; record: SessionRecord | Absent }> {
+    for (let at = 0; at < keys.size; ) {
+      const batch = [...keys].slice(at, at + BATCH);
       const records = await Promise.all(batch.map((key) => this.#tokens.load(key)));
-      found.push(...batch.map((key, i) => ({ key, record: records[i] })));
+      for (const [i, key] of batch.entries()) yield { key, record: records[i] };
+      at += batch.length;
     }
-    return found;
   }
 
   get #index(): SessionIndex {
