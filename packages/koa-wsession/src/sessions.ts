@@ -105,9 +105,8 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
   if (deviceBound) prologues.push((request, ctx) => deviceBound.respond(request, ctx));
   if (migrate) prologues.push(importSession.bind(undefined, migrate));
   const kernel = new SessionKernel({ ...settings, store: withIndex(store), extension: deviceBound }, prologues);
-  const tokens = kernel.tokensFor(undefined);
-  const owners = new Owners(tokens);
-  const limit = maxSessions && new SessionLimit(owners, tokens, maxSessions);
+  const owners = new Owners(kernel.tokensFor(undefined));
+  const limit = maxSessions && new SessionLimit(owners, maxSessions);
   const objectOf = (of: Koa.Context | Session) => {
     checkOption('session', of, isObject, 'ctx or a session; ctx.session is undefined above app.use(sessions)');
     return kernel.objectOf(of);

@@ -77,10 +77,10 @@ const BATCH = 64;
 
 /** The sessions of owners, over all requests. */
 export class Owners {
-  readonly #tokens: TokenStore;
+  readonly tokens: TokenStore;
 
   constructor(tokens: TokenStore) {
-    this.#tokens = tokens;
+    this.tokens = tokens;
   }
 
   /** The owner's live sessions, newest first. */
@@ -141,7 +141,7 @@ export class Owners {
     for (let quiet = 0, isFirst = true; quiet < 2; isFirst = false) {
       const count = ended.size;
       for await (const key of this.#scan()) {
-        const record = await this.#tokens.load(key);
+        const record = await this.tokens.load(key);
         if (!isRecord(record)) continue;
         const { createdAt } = record;
         if (isFirst && createdAt > Date.now()) ahead.add(createdAt);
@@ -154,10 +154,10 @@ export class Owners {
 
   /** With a store that can't list its sessions, but can refuse them. Returns whether it is one. */
   async #revokeUntilNow(group: string | undefined): Promise<boolean> {
-    const { store, options } = this.#tokens;
+    const { store, options } = this.tokens;
     if (!store.revokeUntil) return false;
     const now = Date.now();
-    await this.#tokens.call('save', group ?? options.name, (call) => store.revokeUntil?.(group, now, call));
+    await this.tokens.call('save', group ?? options.name, (call) => store.revokeUntil?.(group, now, call));
     // A login from here on is to be later than that. (A test may have stopped the clock.)
     for (let tries = 0; Date.now() <= now && tries < 5; tries++) await delay(1);
     return true;
@@ -165,12 +165,12 @@ export class Owners {
 
   /** The keys of all sessions. Each batch has the time of a call. */
   async *#scan(): AsyncIterable<string> {
-    const { store, options } = this.#tokens;
+    const { store, options } = this.tokens;
     if (!store.scan) throw new UnsupportedError('Ending all sessions', 'use one that keeps them on the server.');
     const { name, timeout } = options;
     const batches = store.scan(() => ({ name, deadline: performance.now() + timeout }))[Symbol.asyncIterator]();
     for (;;) {
-      const { done, value } = await this.#tokens.call('load', name, () => batches.next());
+      const { done, value } = await this.tokens.call('load', name, () => batches.next());
       if (done) return;
       yield* value;
     }
@@ -178,8 +178,8 @@ export class Owners {
 
   /** Ends one session. Returns whether it was there. */
   async end(key: string): Promise<boolean> {
-    const { name, observer } = this.#tokens.options;
-    const isEnded = (await this.#tokens.destroy(key)).outcome === 'destroyed';
+    const { name, observer } = this.tokens.options;
+    const isEnded = (await this.tokens.destroy(key)).outcome === 'destroyed';
     if (isEnded) observer.publish('destroyed', () => ({ name, session: key }));
     return isEnded;
   }
@@ -187,30 +187,30 @@ export class Owners {
   async #keys(finder: Finder): Promise<string[]> {
     const index = this.#index;
     const group = this.#groupOf(finder);
-    return [...(await this.#tokens.call('load', group, (call) => index.keys(group, call)))];
+    return [...(await this.tokens.call('load', group, (call) => index.keys(group, call)))];
   }
 
   #groupOf(finder: Finder): string {
-    return groupOf(this.#tokens.options.name, finder);
+    return groupOf(this.tokens.options.name, finder);
   }
 
   #isLive(record: SessionRecord | Absent, owner: string): record is SessionRecord {
     if (!isRecord(record) || record.entries.get(OWNER_KEY) !== owner) return false;
-    return Date.now() < endOf(record.entries, record.createdAt, this.#tokens.options.absoluteTimeout);
+    return Date.now() < endOf(record.entries, record.createdAt, this.tokens.options.absoluteTimeout);
   }
 
   /** What is under these keys, and under those that are added meanwhile. A few at a time: an owner may have very many. */
   async *#loadAll(keys: ReadonlySet<string>): AsyncIterable<{ key: string; record: SessionRecord | Absent }> {
     for (let at = 0; at < keys.size; ) {
       const batch = [...keys].slice(at, at + BATCH);
-      const records = await Promise.all(batch.map((key) => this.#tokens.load(key)));
+      const records = await Promise.all(batch.map((key) => this.tokens.load(key)));
       for (const [i, key] of batch.entries()) yield { key, record: records[i] };
       at += batch.length;
     }
   }
 
   get #index(): SessionIndex {
-    const { index } = this.#tokens.store;
+    const { index } = this.tokens.store;
     if (index) return index;
     throw new UnsupportedError(
       "Listing an owner's sessions",

@@ -1,9 +1,8 @@
 import { SessionLimitError } from '../errors.js';
 import { AUTHENTICATED_KEY, FORMER_KEY } from '../kernel/entries.js';
-import type { Settings } from '../kernel/options.js';
+import type { MaxSessions } from '../kernel/options.js';
 import type { ReplaceSituation } from '../kernel/replacing.js';
 import { addressOf, newId } from '../kernel/token.js';
-import type { TokenStore } from '../kernel/token-store.js';
 import type { Awaitable, Call, SessionIndex, SessionRecord } from '../store/store.js';
 import { OWNER_KEY } from './owner-index.js';
 import { type Owners, readString } from './owners.js';
@@ -38,15 +37,13 @@ interface Line {
  */
 export class SessionLimit {
   readonly #owners: Owners;
-  readonly #tokens: TokenStore;
   readonly #limit: number;
   readonly #refuses: boolean;
 
-  constructor(owners: Owners, tokens: TokenStore, { limit, refuses }: NonNullable<Settings['maxSessions']>) {
+  constructor(owners: Owners, { limit, then }: Required<MaxSessions>) {
     this.#owners = owners;
-    this.#tokens = tokens;
     this.#limit = limit;
-    this.#refuses = refuses;
+    this.#refuses = then === 'refuse';
   }
 
   /** Runs a login, which is to store the seat that it is given. @throws SessionLimitError */
@@ -69,7 +66,7 @@ export class SessionLimit {
 
   #seatFor(owner: string, { entries, successor, key }: ReplaceSituation): string {
     const own = [entries, successor].find((one) => one?.get(OWNER_KEY) === owner);
-    return readString(own?.get(SEAT_KEY)) ?? key ?? addressOf(this.#tokens.options.name, newId());
+    return readString(own?.get(SEAT_KEY)) ?? key ?? addressOf(this.#owners.tokens.options.name, newId());
   }
 
   /** Takes a seat for a login, or refuses the login. */
@@ -134,9 +131,9 @@ export class SessionLimit {
     kind: 'seats' | 'claims',
     operation: (index: SessionIndex, group: string, call: Call) => Awaitable<T>,
   ): Promise<T> {
-    const { store, options } = this.#tokens;
-    const group = addressOf(options.name, `${kind}:${owner}`);
-    return this.#tokens.call('save', group, (call) => operation(store.index as SessionIndex, group, call));
+    const { tokens } = this.#owners;
+    const group = addressOf(tokens.options.name, `${kind}:${owner}`);
+    return tokens.call('save', group, (call) => operation(tokens.store.index as SessionIndex, group, call));
   }
 }
 

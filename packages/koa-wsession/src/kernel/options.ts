@@ -143,8 +143,7 @@ export interface Settings {
   readonly rolling: number;
   readonly timeout: number;
   readonly maxBytes: number;
-  /** Per owner; whether a login beyond that is refused. */
-  readonly maxSessions: { readonly limit: number; readonly refuses: boolean } | undefined;
+  readonly maxSessions: Required<MaxSessions> | undefined;
   readonly encoding: EncodeOptions;
   readonly migrate: Migrate | undefined;
   readonly extension?: Extension | undefined;
@@ -292,9 +291,8 @@ function toLimit(value: number | MaxSessions | undefined, store: Store): Setting
   if (value === undefined) return undefined;
   const isIndexed = store.index !== undefined;
   checkOption('maxSessions', store, () => isIndexed, 'a store that indexes owners, such as files or Redis');
-  return typeof value === 'number'
-    ? { limit: value, refuses: false }
-    : { limit: value.limit, refuses: value.then === 'refuse' };
+  const { limit, then = 'end-oldest' } = typeof value === 'number' ? { limit: value } : value;
+  return { limit, then };
 }
 
 function isTransport(value: unknown): boolean {
