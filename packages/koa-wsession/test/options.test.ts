@@ -262,6 +262,7 @@ describe('session(store, options)', () => {
         { ...stubStore(), update: 'x' },
         { ...stubStore(), destroy: null },
         { ...stubStore(), capabilities: undefined },
+        { ...stubStore(), capabilities: null },
         { ...stubStore(), expire: 0 },
         { ...stubStore(), expire: '60' },
       ]) {

@@ -170,13 +170,13 @@ const CHECKS: Readonly<Record<keyof SessionOptions, Check>> = {
   absoluteTimeout: [isSeconds, secondsFor],
   maxBytes: [(value) => value === Number.POSITIVE_INFINITY || isPositive(value), 'bytes over 0, or Infinity'],
   maxSessions: [isMaxSessions, "a whole number from 1, or { limit: 3, then: 'end-oldest' } or { …, then: 'refuse' }"],
-  timeout: [(value) => isPositive(value) && (value as number) < 2 ** 31, 'milliseconds over 0, below 2^31'],
+  timeout: [(value) => isPositive(value) && value < 2 ** 31, 'milliseconds over 0, below 2^31'],
   transport: [
-    (value) => [value].flat().length > 0 && [value].flat().every(isTransport),
+    isOneOrMore(isTransport),
     "'cookie', a transport such as headerTransport('x-session'), or a list of them",
   ],
   classInstances: [isOneOf('refuse', 'json'), '"refuse" or "json"'],
-  migrate: [(value) => typeof value === 'function', 'a function'],
+  migrate: [isFunction, 'a function'],
   deviceBound: [(value) => isBoolean(value) || isObject(value), 'true, false or { path, lifetime }'],
 };
 
@@ -195,6 +195,8 @@ const HINTS: Readonly<Record<string, string>> = {
   adopt: 'it is called migrate.',
 };
 
+const NEVER = Number.POSITIVE_INFINITY;
+
 /** Checks everything that can be wrong with a configuration, when the app starts. Throws an OptionError. */
 export function resolveOptions(store: Store, options: SessionOptions, observer: Observer): Settings {
   checkOption('store', store, isStore, storeFor(store, options));
@@ -209,16 +211,14 @@ export function resolveOptions(store: Store, options: SessionOptions, observer: 
   const { maxBytes } = options;
   const { secure, domain, expire } = store;
   checkOption('domain of the store', domain, isDomainOrNone, 'a domain');
-  checkCookieRules(store, { name, path, sameSite, httpOnly, partitioned });
+  const attributes: CookieAttributes = { path, domain, secure, httpOnly, sameSite, partitioned, priority };
+  checkCookieRules(name, attributes);
   if (typeof rolling === 'number')
     checkOption('rolling', rolling, () => rolling < expire, `fewer seconds than the store's expire (${expire})`);
   checkClear(migrate, name);
 
-  const attributes: CookieAttributes = { path, domain, secure, httpOnly, sameSite, partitioned, priority };
   const cookie = cookieTransport(name, attributes);
   const transports = [transport].flat().map((one) => (one === 'cookie' ? cookie : one)) as Transport[];
-  const orNever = (seconds: number | undefined): number =>
-    seconds === undefined ? Number.POSITIVE_INFINITY : seconds * 1000;
   return {
     store,
     name,
@@ -227,8 +227,8 @@ export function resolveOptions(store: Store, options: SessionOptions, observer: 
     transports,
     vary: transports.map(({ requestHeader }) => requestHeader),
     keys: keys === undefined ? undefined : toSigner('keys', keys),
-    lifetimes: { expire: expire * 1000, absoluteTimeout: orNever(absoluteTimeout), persistent },
-    rolling: rolling === false ? Number.POSITIVE_INFINITY : Number(rolling === true ? 0 : rolling) * 1000,
+    lifetimes: { expire: expire * 1000, absoluteTimeout: (absoluteTimeout ?? NEVER) * 1000, persistent },
+    rolling: rolling === false ? NEVER : Number(rolling === true ? 0 : rolling) * 1000,
     timeout,
     maxBytes: maxBytes ?? (store.capabilities.seals ? Number.POSITIVE_INFINITY : 2 ** 20),
     maxSessions: toLimit(maxSessions, store),
@@ -240,16 +240,8 @@ export function resolveOptions(store: Store, options: SessionOptions, observer: 
 }
 
 /** What browsers demand of a cookie's attributes, or they drop the cookie without notice. */
-function checkCookieRules(
-  { secure, domain }: Store,
-  {
-    name,
-    path,
-    sameSite,
-    httpOnly,
-    partitioned,
-  }: Required<Pick<SessionOptions, 'name' | 'path' | 'sameSite' | 'httpOnly' | 'partitioned'>>,
-): void {
+function checkCookieRules(name: string, attributes: CookieAttributes): void {
+  const { path, domain, secure, httpOnly, sameSite, partitioned } = attributes;
   const needsSecure = 'a store with secure: true; browsers drop the cookie otherwise';
   if (sameSite === 'none') checkOption("sameSite: 'none'", secure, Boolean, needsSecure);
   if (partitioned) checkOption('partitioned: true', secure, Boolean, needsSecure);
@@ -270,18 +262,13 @@ function isOldName(value: unknown): boolean {
 function checkClear(migrate: Migrate | undefined, name: string): void {
   if (migrate?.clear === undefined) return;
   const names: unknown[] = [migrate.clear].flat();
-  checkOption(
-    'migrate.clear',
-    migrate.clear,
-    () => names.length > 0 && names.every(isOldName),
-    'a cookie name, or a list of them',
-  );
+  checkOption('migrate.clear', migrate.clear, isOneOrMore(isOldName), 'a cookie name, or a list of them');
   checkOption('migrate.clear', name, () => !names.includes(name), "other names than the session's own");
 }
 
 function isMaxSessions(value: unknown): boolean {
   if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 1;
-  if (typeof value !== 'object' || value === null) return false;
+  if (!isObject(value)) return false;
   const { limit, then, ...others } = value as MaxSessions;
   const isKnown = ['end-oldest', 'refuse', undefined].includes(then) && Object.keys(others).length === 0;
   return typeof limit === 'number' && isMaxSessions(limit) && isKnown;
@@ -297,10 +284,10 @@ function toLimit(value: number | MaxSessions | undefined, store: Store): Setting
 
 function isTransport(value: unknown): boolean {
   if (value === 'cookie') return true;
-  if (typeof value !== 'object' || value === null) return false;
+  if (!isObject(value)) return false;
   const { read, write, clear, requestHeader, responseHeader, limit, overhead } = value as Partial<Transport>;
   return (
-    [read, write, clear].every((method) => typeof method === 'function') &&
+    [read, write, clear].every(isFunction) &&
     [requestHeader, responseHeader].every(isToken) &&
     [limit, overhead].every((bytes) => typeof bytes === 'number' && bytes >= 0)
   );
@@ -315,18 +302,22 @@ function storeFor(store: unknown, options: unknown): string {
 }
 
 function isStore(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const store = value as Partial<Store>;
-  const methods = [store.load, store.create, store.update, store.destroy];
-  return (
-    methods.every((method) => typeof method === 'function') &&
-    typeof store.capabilities === 'object' &&
-    isPositive(store.expire)
-  );
+  if (!isObject(value)) return false;
+  const { load, create, update, destroy, capabilities, expire } = value as Partial<Store>;
+  return [load, create, update, destroy].every(isFunction) && isObject(capabilities) && isPositive(expire);
 }
 
 function isCookiePath(value: unknown): boolean {
   return typeof value === 'string' && /^\/[\x20-\x3a\x3c-\x7e]*$/.test(value) && value.length <= MAX_ATTRIBUTE_BYTES;
+}
+
+function isFunction(value: unknown): boolean {
+  return typeof value === 'function';
+}
+
+/** A value that passes, or a list of such values that isn't empty. */
+function isOneOrMore(passes: (value: unknown) => boolean): (value: unknown) => boolean {
+  return (value) => [value].flat().length > 0 && [value].flat().every(passes);
 }
 
 function isOneOf(...values: readonly unknown[]): (value: unknown) => boolean {

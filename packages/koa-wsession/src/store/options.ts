@@ -59,14 +59,14 @@ export function secondsFor(value: unknown): string {
 }
 
 export function isSeconds(value: unknown): boolean {
-  return isPositive(value) && (value as number) <= MAX_SECONDS;
+  return isPositive(value) && value <= MAX_SECONDS;
 }
 
-export function isPositive(value: unknown): boolean {
+export function isPositive(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value > 0;
 }
 
-export function isObject(value: unknown): boolean {
+export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null;
 }
 
