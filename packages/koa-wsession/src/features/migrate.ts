@@ -1,5 +1,5 @@
 import type * as Koa from 'koa';
-import type { Migrate } from '../kernel/options.js';
+import { hasPrefix, type Migrate } from '../kernel/options.js';
 import type { SessionRequest } from '../kernel/request.js';
 import { deletionOf, readCookies } from '../kernel/transport.js';
 import type { SessionContent, SessionMembers } from '../types.js';
@@ -17,16 +17,20 @@ export async function importSession(migrate: Migrate, request: SessionRequest, c
   const object = await request.prepare((opened) => opened);
   if (!request.isOpen || !object?.lifecycle.isNew || object.lifecycle.replacedBy !== undefined) return;
   const content = await migrate(ctx);
-  const isStored =
-    content === undefined ||
-    (await request.prepare(async ({ lifecycle }) => {
+  if (content !== undefined) {
+    const isStored = await request.prepare(async ({ lifecycle }) => {
       object.replaceContent(withoutMembers(content));
       await lifecycle.save();
       return true;
-    }));
-  if (!isStored) return;
-  if (content !== undefined) request.use();
-  for (const name of sent ?? []) request.addHeader('Set-Cookie', deletionOf(name, attributesOf(name)));
+    });
+    if (!isStored) return;
+    request.use();
+  }
+  for (const name of sent ?? []) {
+    // A cookie can be deleted only with what its name demands.
+    const attributes = hasPrefix(name) ? '; Path=/; Secure' : '; Path=/';
+    request.addHeader('Set-Cookie', deletionOf(name, attributes));
+  }
 }
 
 /** The names that every session has aren't data: `maxAge` sets the lifetime, the others are dropped. */
@@ -36,9 +40,4 @@ function withoutMembers(content: SessionContent): SessionContent {
   for (const name of ['isNew', 'save', 'regenerate', 'destroy'] satisfies Array<keyof SessionMembers>)
     delete copy[name];
   return copy;
-}
-
-/** A cookie can be deleted only with what its name demands (RFC 6265bis, 4.1.3). */
-function attributesOf(name: string): string {
-  return /^__(host|secure|http|host-http)-/i.test(name) ? '; Path=/; Secure' : '; Path=/';
 }

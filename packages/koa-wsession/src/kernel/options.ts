@@ -239,13 +239,18 @@ export function resolveOptions(store: Store, options: SessionOptions, observer: 
   };
 }
 
+/** Whether browsers demand something of a cookie because of its name (RFC 6265bis, 4.1.3). */
+export function hasPrefix(name: string): boolean {
+  return /^__(host|secure|http|host-http)-/i.test(name);
+}
+
 /** What browsers demand of a cookie's attributes, or they drop the cookie without notice. */
 function checkCookieRules(name: string, attributes: CookieAttributes): void {
   const { path, domain, secure, httpOnly, sameSite, partitioned } = attributes;
   const needsSecure = 'a store with secure: true; browsers drop the cookie otherwise';
   if (sameSite === 'none') checkOption("sameSite: 'none'", secure, Boolean, needsSecure);
   if (partitioned) checkOption('partitioned: true', secure, Boolean, needsSecure);
-  if (/^__(host|secure|http|host-http)-/i.test(name)) checkOption(`name ${name}`, secure, Boolean, needsSecure);
+  if (hasPrefix(name)) checkOption(`name ${name}`, secure, Boolean, needsSecure);
   if (/^__(host-)?http-/i.test(name))
     checkOption(`httpOnly of ${name}`, httpOnly, Boolean, 'true, because of the prefix __Http-');
   if (/^__host-/i.test(name)) {
