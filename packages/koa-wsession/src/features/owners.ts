@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { OptionError, UnsupportedError } from '../errors.js';
+import { UnsupportedError } from '../errors.js';
 import { decode } from '../kernel/codec.js';
 import { AUTHENTICATED_KEY, FORMER_KEY } from '../kernel/entries.js';
 import { endOf } from '../kernel/lifetime.js';
@@ -56,20 +56,19 @@ function finderOf(of: Owner | SidFinder): Finder {
 
 /** The sid as it is stored. */
 export function encodeSid(sid: unknown): string {
-  checkOption(
-    'sid',
-    sid,
-    () => typeof sid === 'string' && sid !== '' && sid.isWellFormed(),
-    'a string that is not empty',
-  );
+  checkOption('sid', sid, isName, 'a string that is not empty');
   return JSON.stringify(sid);
 }
 
 /** The owner as it is stored. */
 export function encodeOwner(owner: unknown): string {
-  const isOwner = (typeof owner === 'string' && owner !== '' && owner.isWellFormed()) || Number.isFinite(owner);
-  if (!isOwner) throw new OptionError('owner', owner, 'a string that is not empty, or a number');
+  const isOwner = isName(owner) || Number.isFinite(owner);
+  checkOption('owner', owner, () => isOwner, 'a string that is not empty, or a number');
   return JSON.stringify(String(owner));
+}
+
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && value !== '' && value.isWellFormed();
 }
 
 /** How many sessions are loaded at a time. */
