@@ -129,13 +129,10 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
     revoke: async (owner: Owner | SidFinder, which: RevokeOptions = {}) => {
       checkOptionNames('revoke()', which, ['except', 'only']);
       for (const [option, value] of Object.entries(which))
-        if (value === undefined)
+        if (value === undefined || value === null)
           throw new OptionError(`${option} of revoke()`, value, 'a value: leave the option out to end all');
       const { except, only } = which;
-      return owners.revoke(owner, {
-        ...(except && { except: keyOf(except) }),
-        ...(only !== undefined && { only }),
-      });
+      return owners.revoke(owner, { except: except && keyOf(except), only });
     },
     revokeAll: () => owners.revokeAll(),
     open: (request: IncomingMessage, options: OpenOptions = {}) => kernel.open(request, options),

@@ -407,9 +407,18 @@ describe('sessions.revoke(owner, options)', () => {
     expect(await Promise.all([...visitors, bob].map(ownerOf))).to.deep.equal([null, 'ada', 'bob']);
   });
 
-  it('refuses unknown options, and undefined ones, and ends nothing', async () => {
+  it('refuses unknown options, and undefined and null ones, and ends nothing', async () => {
     const { sessions } = await withAda(2);
-    for (const options of [{ only: undefined }, { except: undefined }, { excpet: 'x' }, null, 'x'])
+    const refused = [
+      { only: undefined },
+      { except: undefined },
+      { only: null },
+      { except: null },
+      { excpet: 'x' },
+      null,
+      'x',
+    ];
+    for (const options of refused)
       expect(await errorOf(() => sessions.revoke('ada', options as never)), JSON.stringify(options)).to.be.instanceOf(
         OptionError,
       );

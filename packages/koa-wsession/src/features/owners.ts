@@ -36,7 +36,7 @@ export interface Selection {
   /** The key of the one that stays. */
   readonly except?: string | undefined;
   /** The ref of the only one that ends. */
-  readonly only?: string;
+  readonly only?: string | undefined;
 }
 
 /** An owner as apps name it: a string or a number, which counts as a string. */
