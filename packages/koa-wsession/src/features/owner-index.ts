@@ -58,18 +58,16 @@ export function groupsOfOwner(name: string, entries: Entries): string[] {
  * `keys`: the entries by which a session is in a group; without any of them it is in none.
  */
 export function indexed(store: Store, groupsOf: GroupsOf, keys: readonly string[]): Store {
-  const { index } = store;
-  return index ? new IndexedStore(store, index, groupsOf, keys) : store;
+  return store.index ? new IndexedStore(store, groupsOf, keys) : store;
 }
 
 class IndexedStore extends StoreDecorator {
-  override readonly index: SessionIndex;
+  declare readonly index: SessionIndex;
   readonly #groupsOf: GroupsOf;
   readonly #keys: readonly string[];
 
-  constructor(store: Store, index: SessionIndex, groupsOf: GroupsOf, keys: readonly string[]) {
+  constructor(store: Store, groupsOf: GroupsOf, keys: readonly string[]) {
     super(store);
-    this.index = index;
     this.#groupsOf = groupsOf;
     this.#keys = keys;
   }
@@ -83,11 +81,11 @@ class IndexedStore extends StoreDecorator {
 
   override update(key: string, changes: Changes, call: Call): Awaitable<Updated> {
     const { known, expiresAt, updatedAt } = changes;
-    if (!known || !this.#isGrouped(known.entries)) return this.store.update(key, changes, call);
-    const until = expiresAt === undefined ? undefined : listedUntil(updatedAt, expiresAt);
-    const isListed = until === undefined || until === listedUntil(known.updatedAt, known.expiresAt);
-    const groups = isListed ? [] : this.#groupsOf(call.name, known.entries);
-    if (until === undefined || groups.length === 0) return this.store.update(key, changes, call);
+    const mayMove = known && expiresAt !== undefined && this.#isGrouped(known.entries);
+    if (!mayMove) return this.store.update(key, changes, call);
+    const until = listedUntil(updatedAt, expiresAt);
+    if (until === listedUntil(known.updatedAt, known.expiresAt)) return this.store.update(key, changes, call);
+    const groups = this.#groupsOf(call.name, known.entries);
     return this.#add(groups, key, until, call).then(() => this.store.update(key, changes, call));
   }
 
