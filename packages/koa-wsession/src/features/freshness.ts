@@ -21,10 +21,7 @@ export function isFresh(authenticatedAt: Date | undefined, seconds: number): boo
 }
 
 /** Middleware that lets only requests pass whose session is fresh. */
-export function requireFresh(
-  timeOf: (ctx: Koa.Context) => Date | undefined,
-  seconds: number,
-): (ctx: Koa.Context, next: Koa.Next) => Promise<void> {
+export function requireFresh(timeOf: (ctx: Koa.Context) => Date | undefined, seconds: number): Koa.Middleware {
   assertSeconds('requireFresh()', seconds);
   return async (ctx, next) => {
     if (!isFresh(timeOf(ctx), seconds)) throw new NotFreshError(seconds);
