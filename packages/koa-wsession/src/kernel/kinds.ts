@@ -27,36 +27,20 @@ const IS_REAL: Partial<Record<Kind, (value: object) => boolean>> = {
 /** The kind of an object; those of another realm (Jest, `node:vm`) count like our own. */
 export function kindOf(value: object): Kind {
   const prototype = Object.getPrototypeOf(value);
-  const kind = KINDS.get(prototype) ?? foreignKindOf(value, prototype);
+  const kind = KINDS.get(prototype) ?? foreignKindOf(prototype);
   return (IS_REAL[kind]?.(value) ?? true) ? kind : 'instance';
 }
 
-/** The prototypes of another realm's built-in classes are told by their place under that realm's `Object.prototype`. */
-function foreignKindOf(value: object, prototype: object): Kind {
-  const above = Object.getPrototypeOf(prototype);
-  if (isRoot(prototype)) return 'object';
-  if (Array.isArray(prototype) && isRoot(above)) return 'array';
-  if (!hasBuiltInClass(prototype)) return 'instance';
-  if (types.isUint8Array(value) && prototype.constructor.name === 'Uint8Array') return 'bytes';
-  if (!isRoot(above)) return 'instance';
-  if (types.isMap(value)) return 'map';
-  if (types.isSet(value)) return 'set';
-  return types.isDate(value) ? 'date' : 'instance';
-}
-
-/** Whether it is a realm's `Object.prototype`. */
-function isRoot(prototype: object | null): boolean {
-  return (
-    prototype !== null &&
-    Object.getPrototypeOf(prototype) === null &&
-    Object.hasOwn(prototype, 'isPrototypeOf') &&
-    hasBuiltInClass(prototype)
-  );
-}
-
-function hasBuiltInClass(prototype: object): boolean {
+/** Of the prototype of another realm's built-in class: the kind that our own class of that name has. */
+function foreignKindOf(prototype: object): Kind {
   const builtIn = prototype.constructor;
-  return typeof builtIn === 'function' && /\{\s*\[native code\]\s*\}$/.test(Function.prototype.toString.call(builtIn));
+  if (typeof builtIn !== 'function' || builtIn.prototype !== prototype || !isNative(builtIn)) return 'instance';
+  for (const [own, kind] of KINDS) if (own?.constructor.name === builtIn.name) return kind;
+  return 'instance';
+}
+
+function isNative(one: object): boolean {
+  return /\{\s*\[native code\]\s*\}$/.test(Function.prototype.toString.call(one));
 }
 
 export function nameOfClass(value: object): string {
