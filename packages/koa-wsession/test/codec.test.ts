@@ -258,6 +258,8 @@ describe('a value', () => {
           ],
       ),
       ['a Uint8ClampedArray', new Uint8ClampedArray(1), '', 'is an instance of Uint8ClampedArray'],
+      ['a kind of Map that is called Map', new { Map: class extends Map {} }.Map(), '', 'is an instance of Map'],
+      ['an app’s own class Object', new { Object: class {} }.Object(), '', 'is an instance of Object'],
       ['a kind of Array', new List(), '', 'is an instance of List'],
       ['a kind of Map', new Dict(), '', 'is an instance of Dict'],
       ['a kind of Set', new Bag(), '', 'is an instance of Bag'],
