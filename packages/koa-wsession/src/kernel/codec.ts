@@ -53,26 +53,14 @@ const MAX_DEPTH = 500;
 const reducers = {
   Bytes: (value: unknown) => isKind(value, 'bytes') && [toBase64(value as Uint8Array)],
   Buffer: (value: unknown) => isKind(value, 'buffer') && [toBase64(value as Uint8Array)],
-  Proto: (value: unknown) =>
-    hasProtoKey(value) && [Object.getPrototypeOf(value) === null, ...Object.entries(value).flat()],
+  Proto: (value: unknown) => hasProtoKey(value) && [Object.getPrototypeOf(value) === null, Object.entries(value)],
 };
 
 const revivers = {
   Bytes: ([base64]: [string]) => new Uint8Array(Buffer.from(base64, 'base64')),
   Buffer: ([base64]: [string]) => Buffer.from(base64, 'base64'),
-  Proto: ([bare, ...flat]: [boolean, ...unknown[]]) => {
-    const object = bare ? Object.create(null) : {};
-    for (let i = 0; i < flat.length; i += 2) {
-      const value = flat[i + 1];
-      Object.defineProperty(object, flat[i] as string, {
-        value,
-        writable: true,
-        enumerable: true,
-        configurable: true,
-      });
-    }
-    return object;
-  },
+  Proto: ([bare, entries]: [boolean, Array<[string, unknown]>]) =>
+    Object.setPrototypeOf(Object.fromEntries(entries), bare ? null : Object.prototype),
 };
 
 /** One pass over a value: is it JSON, is it at least storable, and if not, where is it not. */
