@@ -80,7 +80,7 @@ class EncryptedStore extends StoreDecorator {
     let texts: Changes['expect'] = expect && this.#guess(expect, known?.entries);
     for (;;) {
       assertInTime(call);
-      const answer = await this.store.update(key, { ...changes, set, ...(texts && { expect: texts }) }, call);
+      const answer = await this.store.update(key, { ...changes, set, expect: texts }, call);
       if (answer.outcome !== 'conflict' || !expect) return answer;
       const actual = new Map(Array.from(answer.actual, ([entry, text]) => [entry, cipher.decrypt(entry, text)]));
       for (const [entry, value] of expect) if (actual.get(entry) !== value) return { outcome: 'conflict', actual };

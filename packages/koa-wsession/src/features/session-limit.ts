@@ -98,7 +98,7 @@ export class SessionLimit {
       const twins = lines.filter(isTwin);
       const candidates = this.#refuses
         ? twins.filter((line) => line.seat === seat)
-        : [...twins, ...lines.filter((line) => !twins.includes(line))];
+        : [...new Set([...twins, ...lines])];
       if (candidates.length === 0) return;
       for (const { keys } of candidates.slice(0, excess)) for (const key of keys) await this.#owners.end(key);
     }
