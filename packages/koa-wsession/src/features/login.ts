@@ -9,7 +9,7 @@ import type { MaxAge } from '../types.js';
 import { isFlashKey } from './flash.js';
 import { OWNER_KEY, SID_KEY } from './owner-index.js';
 import { encodeOwner, encodeSid, LABEL_KEY, type Owner } from './owners.js';
-import { SEAT_KEY, type SessionLimit } from './session-limit.js';
+import { SEAT_KEY, type SeatFor, type SessionLimit } from './session-limit.js';
 
 /** What a login may be given besides the owner. */
 export interface LogInOptions {
@@ -55,14 +55,12 @@ export async function logIn(
   if (maxAge !== undefined) add.set(MAX_AGE_KEY, JSON.stringify(maxAge));
   const extension = scope.settings.extension?.beginLogIn(scope);
   for (const [key, entry] of extension?.entries ?? []) add.set(key, entry);
-  if (!limit) await lifecycle.replace((situation) => planFor(situation, text, add, keep));
-  else
-    await limit.guard(text, (seatFor) =>
-      lifecycle.replace(async (situation) => {
-        add.set(SEAT_KEY, JSON.stringify(await seatFor(situation)));
-        return planFor(situation, text, add, keep);
-      }),
-    );
+  const store = (seatFor?: SeatFor): Promise<void> =>
+    lifecycle.replace(async (situation) => {
+      if (seatFor) add.set(SEAT_KEY, JSON.stringify(await seatFor(situation)));
+      return planFor(situation, text, add, keep);
+    });
+  await (limit ? limit.guard(text, store) : store());
   extension?.onStored();
 }
 

@@ -19,6 +19,9 @@ const CLAIM_LIFETIME = 60_000;
 /** As long as any session lives without a change. */
 const SEAT_LIFETIME: number = 400 * 86_400_000;
 
+/** Returns the seat that a login takes. @throws SessionLimitError */
+export type SeatFor = (situation: ReplaceSituation) => Promise<string>;
+
 /** A session and those that are about to take its place, which count once. */
 interface Line {
   readonly origin: string;
@@ -47,10 +50,7 @@ export class SessionLimit {
   }
 
   /** Runs a login, which is to store the seat that it is given. @throws SessionLimitError */
-  async guard(
-    owner: string,
-    logIn: (seatFor: (situation: ReplaceSituation) => Promise<string>) => Promise<void>,
-  ): Promise<void> {
+  async guard(owner: string, logIn: (seatFor: SeatFor) => Promise<void>): Promise<void> {
     let seat: string | undefined;
     try {
       await logIn(async (situation) => {
