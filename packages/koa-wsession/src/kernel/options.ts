@@ -272,11 +272,9 @@ function checkClear(migrate: Migrate | undefined, name: string): void {
 }
 
 function isMaxSessions(value: unknown): boolean {
-  if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 1;
-  if (!isObject(value)) return false;
-  const { limit, then, ...others } = value as MaxSessions;
-  const isKnown = ['end-oldest', 'refuse', undefined].includes(then) && Object.keys(others).length === 0;
-  return typeof limit === 'number' && isMaxSessions(limit) && isKnown;
+  const { limit, then, ...others } = (isObject(value) ? value : { limit: value }) as Record<string, unknown>;
+  const isKnown = ['end-oldest', 'refuse', undefined].includes(then as string) && Object.keys(others).length === 0;
+  return Number.isSafeInteger(limit) && isPositive(limit) && isKnown;
 }
 
 function toLimit(value: number | MaxSessions | undefined, store: Store): Settings['maxSessions'] {
