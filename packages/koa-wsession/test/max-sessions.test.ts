@@ -2,10 +2,10 @@ import { expect } from 'chai';
 import { OptionError, type SessionOptions, session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import type { Store } from 'koa-wsession/store';
-import { useFakeTimers } from 'sinon';
+import { stub, useFakeTimers } from 'sinon';
 import type { Client } from 'testkit/http';
 import { listenTo, stopListening } from './events-heard.js';
-import { createSite, errorOf, jittered, OpenStore, type Site, tidy, twinOf } from './helpers.js';
+import { createSite, errorOf, Gate, jittered, OpenStore, type Site, tidy, twinOf } from './helpers.js';
 
 const REFUSE = 'refuse' as const;
 
@@ -43,6 +43,26 @@ async function logIn(site: Site, owner = 'ada'): Promise<Client> {
 const ownerOf = async (visitor: Client): Promise<string | undefined> => (await visitor.get('/read')).json().owner;
 
 const ownersOf = (visitors: readonly Client[]) => Promise.all(visitors.map(ownerOf));
+
+/** The visitor's session, at another site on the same store. */
+function at(site: Site, visitor: Client): Client {
+  return Object.assign(twinOf(visitor), { url: site.served.url });
+}
+
+/** Holds the next `destroy` of a store. */
+function holdDestroy(store: MemoryStore): { arrived: Gate; released: Gate } {
+  const gates = { arrived: new Gate(), released: new Gate() };
+  const destroy = store.destroy.bind(store);
+  stub(store, 'destroy')
+    .callsFake(destroy)
+    .onFirstCall()
+    .callsFake((async (...args: Parameters<typeof destroy>) => {
+      gates.arrived.open();
+      await gates.released.passed;
+      return destroy(...args);
+    }) as never);
+  return gates;
+}
 
 for (const [kind, option] of [
   ['3', 3],
@@ -107,6 +127,58 @@ describe('maxSessions', () => {
     visitors.push(await logIn(site));
     expect((await ownersOf(visitors)).filter(Boolean).length).to.equal(2);
     expect(await ownerOf(visitors[0] as Client)).to.equal('ada');
+  });
+
+  it('counts a session once that is given a second new id meanwhile', async () => {
+    const store = new MemoryStore();
+    const site = await open(2, { store });
+    const [ada, bert] = [await logIn(site), await logIn(site)];
+    await ada.get('/regenerate');
+    const { arrived, released } = holdDestroy(store);
+    const regenerating = ada.get('/regenerate');
+    await arrived.passed;
+    await bert.get('/ada');
+    released.open();
+    expect((await regenerating).status).to.equal(200);
+    expect(await ownersOf([ada, bert])).to.deep.equal(['ada', 'ada']);
+  });
+
+  it('counts a session that is being confirmed by that, in whatever order the index has its ids', async () => {
+    const clock = useFakeTimers({ now: 1_000_000, toFake: ['Date'] });
+    for (const inOrder of [(keys: string[]) => keys, (keys: string[]) => keys.reverse()]) {
+      const store = new MemoryStore();
+      const site = await open(2, { store });
+      const ada = await logIn(site);
+      clock.tick(1000);
+      const bert = await logIn(site);
+      clock.tick(1000);
+      const { arrived, released } = holdDestroy(store);
+      const confirming = ada.get('/confirm');
+      await arrived.passed;
+      clock.tick(1000);
+      const { keys } = store.index;
+      store.index.keys = async (group, call) => inOrder([...(await keys(group, call))]);
+      const late = await logIn(site);
+      released.open();
+      expect((await confirming).status).to.equal(200);
+      expect(await ownersOf([ada, bert, late])).to.deep.equal(['ada', undefined, 'ada']);
+    }
+  });
+
+  it('ends a session that is given a new id at the same moment', async () => {
+    const clock = useFakeTimers({ now: 1_000_000, toFake: ['Date'] });
+    const store = new MemoryStore();
+    const site = await open(1, { store });
+    const ada = await logIn(site);
+    clock.tick(1000);
+    const { arrived, released } = holdDestroy(store);
+    const late = site.visitor();
+    const loggingIn = late.get('/ada');
+    await arrived.passed;
+    expect((await ada.get('/regenerate')).status).to.equal(200);
+    released.open();
+    await loggingIn;
+    expect(await ownersOf([ada, late])).to.deep.equal([undefined, 'ada']);
   });
 
   it('publishes each session that it ends', async () => {
@@ -192,10 +264,19 @@ describe("maxSessions: { limit, then: 'refuse' }", () => {
     const visitors = [await logIn(before), await logIn(before)];
     const site = await open(refuseAt(2), { store });
     expect((await site.visitor().get('/ada')).status).to.equal(403);
-    const again = twinOf(visitors[0] as Client);
-    (again as { url: string }).url = site.served.url;
+    const again = at(site, visitors[0] as Client);
     expect((await again.get('/ada')).status, 'the same one again').to.equal(200);
     expect((await site.visitor().get('/ada')).status).to.equal(403);
+  });
+
+  it('that was lowered lets a session log in again from before there was a limit', async () => {
+    const store = new MemoryStore();
+    const ada = await logIn(await open(undefined, { store }));
+    const higher = await open(refuseAt(3), { store });
+    await logIn(higher);
+    await logIn(higher);
+    const lower = await open(refuseAt(2), { store });
+    expect((await at(lower, ada).get('/ada')).status).to.equal(200);
   });
 
   it('frees the seat of a login that failed', async () => {
