@@ -75,6 +75,13 @@ for (const [kind, createStore] of STORES) {
   describe(`logIn(owner, options), ${kind}`, () => {
     afterEach(tidy);
 
+    it('keeps the label exactly', async () => {
+      const label = '"Fire\0fox" \ud83d \u2028';
+      const { ada } = await withCart(undefined, { store: createStore(), logIn: { label } });
+      await ada.get('/ada');
+      expect((await ada.get('/read')).json().label).to.equal(label);
+    });
+
     it('gives the session a new id, an owner, a label and the time of authentication', async () => {
       const clock = useFakeTimers({ now: 1_000_000, toFake: ['Date'] });
       const site = await withCart(undefined, {

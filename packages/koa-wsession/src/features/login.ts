@@ -51,7 +51,7 @@ export async function logIn(
     [AUTHENTICATED_KEY, String(Date.now())],
   ]);
   if (sid !== undefined) add.set(SID_KEY, encodeSid(sid));
-  if (label) add.set(LABEL_KEY, JSON.stringify(label.toWellFormed()));
+  if (label) add.set(LABEL_KEY, JSON.stringify(label));
   if (maxAge !== undefined) add.set(MAX_AGE_KEY, JSON.stringify(maxAge));
   const extension = scope.settings.extension?.beginLogIn(scope);
   for (const [key, entry] of extension?.entries ?? []) add.set(key, entry);
