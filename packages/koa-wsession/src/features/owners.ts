@@ -6,7 +6,7 @@ import { endOf } from '../kernel/lifetime.js';
 import type { TokenStore } from '../kernel/token-store.js';
 import { checkOption, checkOptionNames } from '../store/options.js';
 import { isRecord, isReplacement } from '../store/record.js';
-import type { Absent, SessionIndex, SessionRecord } from '../store/store.js';
+import type { Absent, SessionRecord } from '../store/store.js';
 import { BINDING_KEY } from './device-binding.js';
 import { type Finder, groupOf, OWNER_KEY, SID_KEY } from './owner-index.js';
 
@@ -183,10 +183,15 @@ export class Owners {
     return isEnded;
   }
 
-  async #keys(finder: Finder): Promise<string[]> {
-    const index = this.#index;
+  async #keys(finder: Finder): Promise<readonly string[]> {
+    const { index } = this.tokens.store;
+    if (!index)
+      throw new UnsupportedError(
+        "Listing an owner's sessions",
+        'use one that keeps them on the server, such as files or Redis.',
+      );
     const group = this.#groupOf(finder);
-    return [...(await this.tokens.call('load', group, (call) => index.keys(group, call)))];
+    return this.tokens.call('load', group, (call) => index.keys(group, call));
   }
 
   #groupOf(finder: Finder): string {
@@ -206,15 +211,6 @@ export class Owners {
       for (const [i, key] of batch.entries()) yield { key, record: records[i] };
       at += batch.length;
     }
-  }
-
-  get #index(): SessionIndex {
-    const { index } = this.tokens.store;
-    if (index) return index;
-    throw new UnsupportedError(
-      "Listing an owner's sessions",
-      'use one that keeps them on the server, such as files or Redis.',
-    );
   }
 }
 
