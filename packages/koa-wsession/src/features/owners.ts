@@ -102,7 +102,7 @@ export class Owners {
   }
 
   /** Ends the sessions of an owner, or of a provider's session, finally. Returns how many. */
-  async revoke(of: Owner | SidFinder, { except, only }: Selection = {}): Promise<number> {
+  async revoke(of: Owner | SidFinder, { except, only }: Selection): Promise<number> {
     const finder = finderOf(of);
     const isAll = except === undefined && only === undefined;
     if (isAll && (await this.#revokeUntilNow(this.#groupOf(finder)))) return 0;
