@@ -177,9 +177,8 @@ export class Owners {
 
   /** Ends one session. Returns whether it was there. */
   async end(key: string): Promise<boolean> {
-    const { name, observer } = this.tokens.options;
     const isEnded = (await this.tokens.destroy(key)).outcome === 'destroyed';
-    if (isEnded) observer.publish('destroyed', () => ({ name, session: key }));
+    if (isEnded) this.tokens.publish('destroyed', key);
     return isEnded;
   }
 

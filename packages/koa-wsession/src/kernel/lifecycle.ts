@@ -270,9 +270,7 @@ export class SessionLifecycle implements LateSource, StateWatcher {
   }
 
   onUnreadable(key: string): void {
-    const { tokens, settings } = this.#host;
-    const { name, observer } = settings;
-    observer.publish('rejected', () => ({ name, session: tokens.refOf(key), reason: 'corrupt' }));
+    this.#host.tokens.publish('rejected', key, { reason: 'corrupt' });
   }
 
   #noticeUse(use: 'used' | 'changed'): void {

@@ -120,7 +120,7 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
 
   /** Asks the extension about the record, before the session is used first. */
   #admit(): void {
-    const { extension, observer, name } = this.settings;
+    const { extension } = this.settings;
     const found = this.#found;
     if (!extension || this.#isJudged || !(found instanceof Loaded)) return;
     this.#isJudged = true;
@@ -128,7 +128,7 @@ export class SessionRequest implements SessionScope, LifecycleHost, HeldSession 
     if (refusal instanceof SessionError) this.#failToLoad(refusal);
     else if (refusal) {
       this.#found = undefined;
-      observer.publish('rejected', () => ({ name, session: this.tokens.refOf(found.key), reason: refusal }));
+      this.tokens.publish('rejected', found.key, { reason: refusal });
     }
   }
 

@@ -15,7 +15,6 @@ import {
   toUserKey,
 } from './entries.js';
 import { cookieAgeOf, expiryOf, type Lifetimes } from './lifetime.js';
-import type { Observer, SessionEventName } from './observer.js';
 import { MARK_LIFETIME, type ReplacePlan } from './replacing.js';
 import type { SessionState } from './session-state.js';
 import { addressOf, newId } from './token.js';
@@ -40,7 +39,6 @@ export interface WriterSettings {
   readonly rolling: number;
   /** Bytes that a session may take. */
   readonly maxBytes: number;
-  readonly observer: Observer;
 }
 
 /** Milliseconds after which a token that was written is looked at again before it is sent. */
@@ -70,7 +68,7 @@ export class SessionWriter {
     if (state.replacedBy !== undefined) throw this.gone(state);
     const fresh = await this.#make(state, entries, Date.now());
     this.#adopt(state, fresh, entries);
-    this.#publish('created', fresh.key);
+    this.#host.tokens.publish('created', fresh.key);
   }
 
   /** Merges changes into the record, and resets its expiry. With `expect`, returns the actual values on a conflict. */
@@ -105,7 +103,7 @@ export class SessionWriter {
     state.tracker.markSaved(changes);
     if (this.#isReachable) this.#writeToken(result, after);
     if (!state.isMadeHere) state.resentAt = performance.now();
-    this.#publish('renewed', result.key);
+    tokens.publish('renewed', result.key);
     return undefined;
   }
 
@@ -189,7 +187,7 @@ export class SessionWriter {
     }
     await this.#endOthers(state); // after the mark, which keeps a copy of this session among them from being ended
     this.#adopt(state, fresh, entries);
-    this.#publish('regenerated', fresh.key, old.key);
+    tokens.publish('regenerated', fresh.key, { from: tokens.refOf(old.key) });
   }
 
   /** Ends a record that goes on as another one; with `revision`, only if nothing was written to it since. */
@@ -228,7 +226,7 @@ export class SessionWriter {
     const isSentTwice = ended.outcome === 'replaced' && ended.by === by;
     if (ended.outcome !== 'destroyed' && !isSentTwice) throw this.gone(state);
     await this.#endOthers(state);
-    this.#publish('destroyed', state.loaded.key);
+    this.#host.tokens.publish('destroyed', state.loaded.key);
     sink.clear();
   }
 
@@ -237,7 +235,7 @@ export class SessionWriter {
     const { tokens, sink, hasToken } = this.#host;
     const record = state.loaded ?? state.unreadable;
     const ended: Destroyed = record ? await tokens.destroy(record.key) : { outcome: 'none' };
-    if (record && ended.outcome === 'destroyed') this.#publish('destroyed', record.key);
+    if (record && ended.outcome === 'destroyed') tokens.publish('destroyed', record.key);
     await this.#endOthers(state);
     const replacedBy = ended.outcome === 'replaced' ? ended.by : state.replacedBy;
     // The browser may hold the successor's cookie already: nothing of this request may take its place.
@@ -248,12 +246,12 @@ export class SessionWriter {
 
   /** Further sessions of the visitor would come back once this one's token is replaced or deleted. */
   async #endOthers({ others }: SessionState): Promise<void> {
-    for (const key of others)
-      if ((await this.#host.tokens.destroy(key)).outcome === 'destroyed') this.#publish('destroyed', key);
+    const { tokens } = this.#host;
+    for (const key of others) if ((await tokens.destroy(key)).outcome === 'destroyed') tokens.publish('destroyed', key);
   }
 
   gone({ loaded, replacedBy = '' }: SessionState): GoneError {
-    this.#publish('gone', loaded?.key ?? replacedBy);
+    this.#host.tokens.publish('gone', loaded?.key ?? replacedBy);
     this.#host.sink.retract();
     return new GoneError();
   }
@@ -286,15 +284,5 @@ export class SessionWriter {
 
   get #isReachable(): boolean {
     return this.#host.sink.refusal([]) === undefined;
-  }
-
-  #publish(event: SessionEventName, key: string, from?: string): void {
-    const { tokens, settings } = this.#host;
-    const { observer, name } = settings;
-    observer.publish(event, () => ({
-      name,
-      session: tokens.refOf(key),
-      ...(from !== undefined && { from: tokens.refOf(from) }),
-    }));
   }
 }

@@ -13,7 +13,7 @@ import type {
   Updated,
 } from '../store/store.js';
 import { endOf } from './lifetime.js';
-import type { Observer, RejectionReason, SessionEvent, TracedCall } from './observer.js';
+import type { Observer, RejectionReason, SessionEvent, SessionEventName, TracedCall } from './observer.js';
 import { addressOf, ID_LENGTH, newId, readToken, type Signer, writeToken } from './token.js';
 
 /** What is known of the record behind a session. */
@@ -177,7 +177,11 @@ export abstract class TokenStore {
 
   #findOne(token: string, maxLength: number): Awaitable<Found> {
     const at = token.length > maxLength ? ({ reason: 'oversized' } as const) : this.keyOf(token);
-    if ('reason' in at) return this.#reject(() => addressOf(this.options.name, token), at.reason);
+    if ('reason' in at) {
+      const { name, observer } = this.options;
+      observer.publish('rejected', () => ({ name, session: addressOf(name, token), reason: at.reason }));
+      return undefined;
+    }
     const answer = this.load(at.key, at.revision);
     return isPromise(answer)
       ? answer.then((loaded) => this.#toFound(token, at.key, loaded))
@@ -186,25 +190,25 @@ export abstract class TokenStore {
 
   #toFound(token: string, key: string, loaded: SessionRecord | Absent): Found {
     if (isReplacement(loaded)) {
-      this.#rejectKey(key, 'replaced');
+      this.#reject(key, 'replaced');
       return loaded;
     }
-    if (!isRecord(loaded)) return this.#rejectKey(key, loaded ?? 'unknown');
+    if (!isRecord(loaded)) return this.#reject(key, loaded ?? 'unknown');
     const { entries, createdAt, expiresAt } = loaded;
     const isLive = Date.now() < Math.min(expiresAt, endOf(entries, createdAt, this.options.absoluteTimeout));
-    if (!isLive) return this.#rejectKey(key, 'expired');
+    if (!isLive) return this.#reject(key, 'expired');
     return new Loaded(key, token, loaded, entries);
   }
 
-  #rejectKey(key: string, reason: RejectionReason): undefined {
-    return this.#reject(() => this.refOf(key), reason);
+  /** Says what happened to the session under this key. */
+  publish(event: SessionEventName, key: string, more?: Pick<SessionEvent, 'from' | 'reason'>): void {
+    const { name, observer } = this.options;
+    observer.publish(event, () => ({ name, session: this.refOf(key), ...more }));
   }
 
-  #reject(ref: () => string, reason: RejectionReason): undefined {
-    const { name, observer } = this.options;
-    const message = (): SessionEvent => ({ name, session: ref(), reason });
-    if (reason === 'expired') observer.publish('expired', message);
-    observer.publish('rejected', message);
+  #reject(key: string, reason: RejectionReason): undefined {
+    if (reason === 'expired') this.publish('expired', key, { reason });
+    this.publish('rejected', key, { reason });
   }
 }
 
