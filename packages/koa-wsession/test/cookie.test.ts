@@ -1,7 +1,8 @@
-import { createHash } from 'node:crypto';
+import crypto, { createHash } from 'node:crypto';
+import { syncBuiltinESMExports } from 'node:module';
 import { expect } from 'chai';
 import { MemoryStore } from 'koa-wsession/memory';
-import { useFakeTimers } from 'sinon';
+import { restore, spy, useFakeTimers } from 'sinon';
 import { asStore, createSite, inRequest, OpenStore, recordOf, SOME_COOKIE, stubStore, tidy } from './helpers.js';
 
 /** The addresses that were asked for, for a Cookie header. */
@@ -217,6 +218,29 @@ describe('the id', () => {
       const text = JSON.stringify(args, (_, it) => (it instanceof Map ? [...it] : it));
       expect(text).to.not.include(made);
       expect(args[0]).to.match(/^[\w-]{43}$/);
+    }
+  });
+
+  it('is hashed once while its requests are recent: not over a thousand ids ago', async () => {
+    const site = await createSite(
+      { '/': (ctx) => void (ctx.session.a = 1), '/read': (ctx) => ctx.session.a },
+      { store: new MemoryStore(), name: 'hashed' },
+    );
+    const ada = site.visitor();
+    await ada.get('/');
+    const hashes = spy(crypto, 'hash');
+    syncBuiltinESMExports();
+    try {
+      for (let i = 0; i < 3; i++) expect((await ada.get('/read')).body).to.equal('1');
+      const ofAda = () => hashes.args.filter(([, text]) => text === `hashed\0${ada.cookie.slice('hashed='.length)}`);
+      expect(ofAda()).to.have.length(1);
+      const others = Array.from({ length: 1000 }, (_, i) => String(i).padStart(32, 'x'));
+      for (const other of others) await site.visitor().get('/read', { headers: { cookie: `hashed=${other}` } });
+      expect((await ada.get('/read')).body).to.equal('1');
+      expect(ofAda()).to.have.length(2);
+    } finally {
+      restore();
+      syncBuiltinESMExports();
     }
   });
 

@@ -14,7 +14,7 @@ import type {
 } from '../store/store.js';
 import { endOf } from './lifetime.js';
 import type { Observer, RejectionReason, SessionEvent, SessionEventName, TracedCall } from './observer.js';
-import { addressOf, ID_LENGTH, newId, readToken, type Signer, writeToken } from './token.js';
+import { Addresses, addressOf, ID_LENGTH, newId, readToken, type Signer, writeToken } from './token.js';
 
 /** What is known of the record behind a session. */
 export interface RecordFacts {
@@ -216,11 +216,12 @@ export abstract class TokenStore {
 export class IdTokenStore extends TokenStore {
   readonly renewsTokens = false;
   readonly loadsAtOnce = false;
+  readonly #addresses: Addresses = new Addresses(this.options.name);
 
   protected keyOf(token: string): { key: string; revision: number | undefined } | { reason: RejectionReason } {
     const { name, signer } = this.options;
     const content = readToken(name, token, signer);
-    return 'id' in content ? { key: addressOf(name, content.id), revision: content.revision } : content;
+    return 'id' in content ? { key: this.#addresses.of(content.id), revision: content.revision } : content;
   }
 
   async create(record: SessionRecord): Promise<Loaded> {

@@ -27,6 +27,28 @@ export function addressOf(name: string, id: string): string {
   return hash('sha256', `${name}\0${id}`, 'base64url');
 }
 
+/** How many addresses are remembered. */
+const MAX_ADDRESSES = 1000;
+
+/** The addresses of a name's ids. Recent ones are remembered: the hash is a tenth of what a session costs that is only read. */
+export class Addresses {
+  readonly #name: string;
+  readonly #recent: Map<string, string> = new Map();
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  of(id: string): string {
+    const known = this.#recent.get(id);
+    if (known !== undefined) return known;
+    const address = addressOf(this.#name, id);
+    if (this.#recent.size >= MAX_ADDRESSES) this.#recent.clear();
+    this.#recent.set(Buffer.from(id).toString(), address); // not a slice of the header: that keeps the whole header in memory
+    return address;
+  }
+}
+
 /** What a token says: the session's id, and at which revision its record was when the token was made. */
 export interface TokenContent {
   readonly id: string;
