@@ -3,19 +3,17 @@ import type * as Koa from 'koa';
 import { OptionError } from './errors.js';
 import { SessionControls } from './features/controls.js';
 import { warnOfCookie } from './features/cookie-warning.js';
-import { BINDING_KEY, OFFER_KEY } from './features/device-binding.js';
 import { DeviceBound } from './features/device-bound.js';
-import { groupsOfDevice } from './features/device-index.js';
 import { diagnostics } from './features/events.js';
 import { requireFresh } from './features/freshness.js';
 import { importSession } from './features/migrate.js';
-import { groupsOfOwner, indexed, OWNER_KEY, SID_KEY } from './features/owner-index.js';
+import { indexed } from './features/owner-index.js';
 import { type OwnedSession, type Owner, Owners, type SidFinder } from './features/owners.js';
 import { SessionLimit } from './features/session-limit.js';
 import { type OpenOptions, type Prologue, SessionKernel } from './kernel/middleware.js';
 import { resolveOptions, type SessionOptions } from './kernel/options.js';
 import { checkOption, checkOptionNames, isObject } from './store/options.js';
-import type { Entries, Store } from './store/store.js';
+import type { Store } from './store/store.js';
 import type { Session, SessionContent } from './types.js';
 
 // Here, since the declarations that an app imports lead to this file.
@@ -104,7 +102,7 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
   const prologues: Prologue[] = [];
   if (deviceBound) prologues.push((request, ctx) => deviceBound.respond(request, ctx));
   if (migrate) prologues.push(importSession.bind(undefined, migrate));
-  const kernel = new SessionKernel({ ...settings, store: withIndex(store), extension: deviceBound }, prologues);
+  const kernel = new SessionKernel({ ...settings, store: indexed(store), extension: deviceBound }, prologues);
   const owners = new Owners(kernel.tokensFor(undefined));
   const limit = maxSessions && new SessionLimit(owners, maxSessions);
   const objectOf = (of: Koa.Context | Session) => {
@@ -137,13 +135,4 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
     revokeAll: () => owners.revokeAll(),
     open: (request: IncomingMessage, options: OpenOptions = {}) => kernel.open(request, options),
   });
-}
-
-function withIndex(store: Store): Store {
-  return indexed(store, groupsOf, [OWNER_KEY, SID_KEY, BINDING_KEY, OFFER_KEY]);
-}
-
-/** The groups of a session with these entries. That of its device also where this process binds none: others may. */
-function groupsOf(name: string, entries: Entries): string[] {
-  return [...groupsOfOwner(name, entries), ...groupsOfDevice(name, entries)];
 }

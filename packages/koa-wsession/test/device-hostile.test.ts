@@ -50,6 +50,7 @@ describe('hostile requests to the device’s paths', () => {
       withKey(ec('P-384'), 'ES256'),
       withKey(ec('secp256k1'), 'ES256'),
       withKey(newKeys('RS256', 1024), 'RS256'),
+      withKey(generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 }), 'RS256'),
       own({ ...good, jwk: generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }) }),
       ...[undefined, null, 1, {}, [jti], `${jti} `, jti.toUpperCase(), ''].map((one) =>
         own(good, browser.keys, { jti: one }),

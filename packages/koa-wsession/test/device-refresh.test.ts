@@ -3,7 +3,7 @@ import { MemoryStore } from 'koa-wsession/memory';
 import type { SessionRecord } from 'koa-wsession/store';
 import { spy, stub } from 'sinon';
 import { DeviceBrowser } from './device-browser.js';
-import { ANONYMOUS, BOUND, LOGIN, MINUTE, start, startClock, whoIs } from './device-site.js';
+import { ANONYMOUS, BOUND, beforeNextUpdate, LOGIN, MINUTE, start, startClock, whoIs } from './device-site.js';
 import { tidy } from './helpers.js';
 
 describe('the proof of a device', () => {
@@ -116,6 +116,36 @@ describe('the proof of a device', () => {
     expect(replies.map(({ status }) => status).sort()).to.deep.equal([200, 403, 403, 403]);
   });
 
+  it('is taken also where another one, or a new id, comes at the same moment', async () => {
+    const store = new MemoryStore();
+    const { browser } = await start({ store });
+    await browser.bind();
+    const challenges: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      await browser.ask();
+      challenges.push(browser.challenge as string);
+    }
+    const [first, second, third] = challenges.map((challenge) => browser.proof(challenge)) as [string, string, string];
+    beforeNextUpdate(store, () => browser.prove(first));
+    expect((await browser.prove(second)).status).to.equal(200);
+    expect((await browser.prove(first)).status).to.equal(403);
+    beforeNextUpdate(store, () => browser.get('/regenerate'));
+    expect((await browser.prove(third)).status).to.equal(200);
+    expect((await browser.prove(third)).status).to.equal(403);
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
+  });
+
+  it('is asked for again where the session doesn’t come to rest', async () => {
+    const store = new MemoryStore();
+    const { browser } = await start({ store });
+    await browser.bind();
+    await browser.ask();
+    const update = stub(store, 'update').returns({ outcome: 'conflict', actual: new Map() });
+    expect((await browser.prove()).status).to.equal(403);
+    update.restore();
+    expect((await browser.prove()).status).to.equal(200);
+  });
+
   it('takes a challenge for longer than the cookie lives, and not for ever', async () => {
     const clock = startClock();
     const { browser } = await start({ store: new MemoryStore({ expire: 86_400 }) });
@@ -209,6 +239,15 @@ describe('the proof of a device', () => {
     }
     await browser.get('/logout');
     expect((await cookieless.ask()).json()).to.deep.equal({ session_identifier: id, continue: false });
+  });
+
+  it('finds it by its cookie where the index has lost it', async () => {
+    const store = new MemoryStore();
+    const { browser } = await start({ store });
+    await browser.bind();
+    stub(store.index, 'keys').returns([]);
+    await browser.ask();
+    expect((await browser.prove()).json()).to.have.property('refresh_url');
   });
 
   it('finds it also where a process that binds no sessions gave it a new id', async () => {

@@ -1,12 +1,12 @@
-import { createHash } from 'node:crypto';
+import crypto from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import type { SessionRecord } from 'koa-wsession/store';
 import { stub } from 'sinon';
-import { type Algorithm, DeviceBrowser } from './device-browser.js';
-import { BOUND, handlers, LOGIN, MINUTE, start, startClock, UNBOUND, whoIs } from './device-site.js';
+import { type Algorithm, DeviceBrowser, signJwt } from './device-browser.js';
+import { BOUND, beforeNextUpdate, handlers, LOGIN, MINUTE, start, startClock, UNBOUND, whoIs } from './device-site.js';
 import { createSite, type Handler, tidy } from './helpers.js';
 
 const boundLine = (lines: readonly string[]): string | undefined => lines.find((line) => /^\w+_bound=/.test(line));
@@ -122,6 +122,15 @@ describe('the registration of a device', () => {
     expect(await whoIs(browser)).to.deep.equal(BOUND);
   });
 
+  it('is answered also where the session gets that id at the same moment', async () => {
+    const store = new MemoryStore();
+    const { browser } = await start({ store });
+    await browser.get('/login');
+    beforeNextUpdate(store, () => browser.get('/regenerate'));
+    expect((await browser.register()).status).to.equal(200);
+    expect(await whoIs(browser)).to.deep.equal(BOUND);
+  });
+
   it('is refused to a session that the challenge isn’t of', async () => {
     const { site, browser } = await start();
     await browser.get('/login');
@@ -169,29 +178,32 @@ describe('the registration of a device', () => {
       expect(writes.join()).to.not.include(secret);
   });
 
+  it('stores nothing of the proof but the public key', async () => {
+    const store = new MemoryStore();
+    const { site, browser } = await start({ store });
+    await browser.get('/login');
+    const { d, ...jwk } = browser.keys.privateKey.export({ format: 'jwk' });
+    const header = { alg: 'ES256', jwk: { ...jwk, d, use: 'sig' }, typ: 'dbsc+jwt' };
+    const jwt = signJwt(header, { jti: browser.offered }, browser.keys.privateKey);
+    expect((await browser.register(jwt)).status).to.equal(200);
+    const [{ ref } = { ref: '' }] = await site.sessions.list('ada');
+    const { entries } = store.load(ref) as SessionRecord;
+    expect(JSON.parse(entries.get('\0device') ?? '').key).to.deep.equal(jwk);
+  });
+
   for (const algorithm of ['ES256', 'RS256'] satisfies Algorithm[])
     it(`takes the JWTs that Chromium made for ${algorithm}`, async () => {
       const file = new URL('../test/fixtures/chromium-proofs.json', import.meta.url);
       const { registration, proof, at, secret } = JSON.parse(readFileSync(file, 'utf8'))[algorithm];
       startClock(at);
-      const store = new MemoryStore();
-      const { site, browser } = await start({ store });
-      await browser.get('/login');
-      const [{ ref } = { ref: '' }] = await site.sessions.list('ada');
-      const change = (key: string, entry: object) =>
-        store.update(ref, {
-          set: new Map([[key, JSON.stringify(entry)]]),
-          delete: [],
-          updatedAt: Date.now(),
-          expiresAt: undefined,
-        });
+      const { browser } = await start();
       const { jti } = JSON.parse(Buffer.from(registration.split('.')[1], 'base64url').toString());
-      const id = createHash('sha256').update(`wsession\0device:${jti}`).digest('base64url');
-      change('\0deviceOffer', { id, since: Date.now() });
+      const random = stub(crypto, 'randomBytes');
+      random.returns(Buffer.from(jti, 'base64url') as never); // the login's challenge
+      await browser.get('/login');
+      random.returns(Buffer.from(secret, 'base64url') as never); // of the session, which signs the next ones
       expect((await browser.register(proof)).status).to.equal(403);
       expect((await browser.register(registration)).status).to.equal(200);
-      const { entries } = store.load(ref) as SessionRecord;
-      change('\0device', { ...JSON.parse(entries.get('\0device') ?? ''), secret });
       expect((await browser.prove(registration)).status).to.equal(403);
       expect((await browser.prove(proof)).status).to.equal(200);
     });

@@ -1,4 +1,5 @@
-import { useFakeTimers } from 'sinon';
+import type { Store } from 'koa-wsession/store';
+import { stub, useFakeTimers } from 'sinon';
 import { DeviceBrowser } from './device-browser.js';
 import { createSite, type Handler, type Site, type SiteOptions } from './helpers.js';
 
@@ -48,4 +49,13 @@ export async function start(options: SiteOptions = {}): Promise<{ site: Site; br
 
 export async function whoIs(browser: DeviceBrowser, headers: Record<string, string> = {}): Promise<unknown> {
   return (await browser.get('/who', headers)).json();
+}
+
+/** Has the store do something just before the next update, as another request may. */
+export function beforeNextUpdate(store: Store, happens: () => Promise<unknown>): void {
+  const update = stub(store, 'update').callsFake(async (...args) => {
+    update.restore();
+    await happens();
+    return store.update(...args);
+  });
 }

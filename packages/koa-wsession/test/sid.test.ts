@@ -90,6 +90,14 @@ describe('logIn(owner, { sid }) and revoke({ sid })', () => {
       expect(await errorOf(() => sessions.revoke(bad as never)), JSON.stringify(bad)).to.be.instanceOf(OptionError);
   });
 
+  it('isn’t taken for an owner by a store that refuses sessions by group', async () => {
+    const groups: unknown[] = [];
+    const revokeUntil = (group: unknown) => void groups.push(group);
+    const { sessions } = await open(Object.assign(new OpenStore(), { revokeUntil }));
+    for (const of of ['ada', { sid: 'ada' }]) await sessions.revoke(of);
+    expect(new Set(groups).size).to.equal(2);
+  });
+
   it('is an UnsupportedError with a store that seals', async () => {
     const { visitor, sessions } = await open(new OpenStore());
     expect((await visitor().get('/login?owner=ada&sid=s1')).status).to.equal(200);

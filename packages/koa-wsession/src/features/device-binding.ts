@@ -1,9 +1,12 @@
+import type { JsonWebKey } from 'node:crypto';
 import { addressOf, newId, toSigner } from '../kernel/token.js';
 import type { Entries } from '../store/store.js';
-import type { DeviceKey } from './device-proof.js';
 
-/* What a session holds about the device it is bound to: first the offer of its login, then the binding. */
+/* What a session holds about the device it is bound to: its login's offer at first, then the binding. */
 
+/** What the browser calls the session: a hash of its login's challenge, so it is random, and no session id. */
+export const DEVICE_ID_KEY: string = '\0deviceId';
+/** When the login offered the registration; until it is bound. */
 export const OFFER_KEY: string = '\0deviceOffer';
 export const BINDING_KEY: string = '\0device';
 
@@ -12,69 +15,51 @@ const OFFER_LIFETIME = 60;
 /** How many answered challenges a session remembers. Older ones count as answered, so the list stays short. */
 const MAX_ANSWERED = 8;
 
-/** A login's challenge, which is known by its hash alone, and when it was made. */
-export interface Offer {
-  readonly id: string;
-  readonly since: number;
-}
-
 export interface Binding {
-  /** What the browser calls it: the hash of the login's challenge. It is random, and no session id. */
-  readonly id: string;
-  readonly key: DeviceKey;
+  readonly key: JsonWebKey;
   /** Signs bound cookies and challenges, so that neither has to be stored. */
   readonly secret: string;
   readonly since: number;
-  /** The latest challenges that were answered, sorted. */
+  /** The latest challenges that were answered, sorted, each without its signature. */
   readonly answered: readonly string[];
 }
 
-/** A challenge for a login, and the entry that stands for it. */
-export function newOffer(name: string): { challenge: string; entry: string } {
+/** A challenge for a login, and the entries that stand for it. */
+export function newOffer(name: string): { challenge: string; entries: Entries } {
   const challenge = newId();
-  const offer: Offer = { id: hashOf(name, challenge), since: Date.now() };
-  return { challenge, entry: JSON.stringify(offer) };
+  const entries = new Map([[DEVICE_ID_KEY, deviceIdOf(name, challenge)]]).set(OFFER_KEY, String(Date.now()));
+  return { challenge, entries };
 }
 
-/** Of a login's challenge, the id of the binding that it leads to; of an id, its group in the store's index. */
-export function hashOf(name: string, text: string): string {
-  return addressOf(name, `device:${text}`);
+/** What the browser calls the session whose login had this challenge. */
+export function deviceIdOf(name: string, challenge: string): string {
+  return addressOf(name, `device:${challenge}`);
 }
 
-export function offerOf(entries: Entries): Offer | undefined {
-  return read<Offer>(entries, OFFER_KEY, 'id');
-}
-
+/** The session's binding, as long as it can be read. */
 export function bindingOf(entries: Entries): Binding | undefined {
-  return read<Binding>(entries, BINDING_KEY, 'secret');
-}
-
-/** What is stored under a key, as long as it can be read and has this member. */
-function read<T>(entries: Entries, key: string, member: keyof T): T | undefined {
   try {
-    const value = JSON.parse(entries.get(key) ?? 'null');
-    return typeof value?.[member] === 'string' ? value : undefined;
+    const binding = JSON.parse(entries.get(BINDING_KEY) ?? 'null');
+    return typeof binding?.secret === 'string' ? binding : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** The binding to a key, where the challenge of this id is on offer. */
-export function bind(entries: Entries, id: string, key: DeviceKey): Binding | undefined {
-  const offer = offerOf(entries);
-  if (offer?.id !== id || !isWithin(OFFER_LIFETIME, offer.since)) return undefined;
-  return { id, key, secret: newId(), since: Date.now(), answered: [] };
+/** The binding to the key that answered the login's challenge; `undefined` where it can't be answered (any more). */
+export function bind(entries: Entries, key: JsonWebKey): Binding | undefined {
+  const isOpen = isWithin(OFFER_LIFETIME, Number(entries.get(OFFER_KEY)));
+  return isOpen ? { key, secret: newId(), since: Date.now(), answered: [] } : undefined;
 }
 
 /** The binding once this challenge is answered; `undefined` where it can't be (any more). */
 export function answer(binding: Binding, challenge: string, seconds: number): Binding | undefined {
-  // Without those of a clock that was ahead: they would count as newer than every challenge until then.
-  const answered = binding.answered.filter((one) => isWithin(seconds, Number.parseInt(one, 36)));
   const mark = challenge.slice(0, challenge.lastIndexOf('.'));
-  const [oldest = ''] = answered;
-  const isOpen = !answered.includes(mark) && (answered.length < MAX_ANSWERED || mark > oldest);
-  if (!isOpen || !isIssued('challenge', challenge, seconds, binding)) return undefined;
-  return { ...binding, answered: [...answered, mark].sort().slice(-MAX_ANSWERED) };
+  // Without those of a clock that was ahead: they would count as newer than every challenge until then.
+  const before = binding.answered.filter((one) => isWithin(seconds, Number.parseInt(one, 36)));
+  const answered = [...before, mark].sort().slice(-MAX_ANSWERED);
+  const isOpen = !before.includes(mark) && answered.includes(mark);
+  return isOpen && isIssued('challenge', challenge, seconds, binding) ? { ...binding, answered } : undefined;
 }
 
 /** A signed text that begins with the instant. */
