@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
+import type { RequestListener } from 'node:http';
 import { itOn, SERVER_STORES } from 'app-kit/with-store';
 import { expect } from 'chai';
-import type { Sessions } from 'koa-wsession';
+import { type SessionOptions, type Sessions, session } from 'koa-wsession';
 import { MemoryStore } from 'koa-wsession/memory';
 import type { Store } from 'koa-wsession/store';
 import { createLogin } from 'login';
 import { restore, stub, useFakeTimers } from 'sinon';
-import { BoundSite, DeviceEvents, expireIn, LIFETIME, tryTheft } from 'testkit/bound-site';
+import { BoundSite, createBoundApp, DeviceEvents, expireIn, LIFETIME, tryTheft } from 'testkit/bound-site';
 import { describeWith } from 'testkit/programs';
-import { TRUSTED_BROWSER, Trust } from 'testkit/trusted-browser';
+import { TRUSTED_BROWSER, Trust, type TrustedServer } from 'testkit/trusted-browser';
 
 type Browser = Awaited<ReturnType<Trust['launch']>>;
 
@@ -17,6 +18,7 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
 
   let trust: Trust;
   let site: BoundSite & { readonly sessions: Sessions };
+  let servers: TrustedServer[];
   let store: Store;
   let clock: ReturnType<typeof useFakeTimers>;
 
@@ -30,12 +32,20 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     clock = useFakeTimers({ now: Date.now(), toFake: ['Date'] });
     store = new MemoryStore({ secure: true, expire: 86_400 });
     site = await BoundSite.serve(trust, store);
+    servers = [site.server];
   });
   afterEach(async () => {
     await trust.closeBrowsers();
-    await site.server.close();
+    for (const server of servers) await server.close();
     restore();
   });
+
+  /** Until the test has ended. */
+  async function serve(listener: RequestListener): Promise<TrustedServer> {
+    const server = await trust.serve(listener);
+    servers.push(server);
+    return server;
+  }
 
   /**
    * Time passes: the bound cookie expires, on the server and in the browser. In this order: once the browser misses the
@@ -98,7 +108,7 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
 
   it('is shown by the login app', async () => {
     const app = await createLogin(new MemoryStore({ secure: true }), 'here');
-    const server = await trust.serve(app.callback());
+    const server = await serve(app.callback());
     const page = await (await trust.launch()).newPage();
     const created = (await DeviceEvents.of(page)).next('creation');
     await page.goto(server.at('/login'));
@@ -108,7 +118,6 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     expect((await created).result).to.equal('Success');
     await page.goto(server.at('/devices'));
     await page.getByText('bound to this device').waitFor();
-    await server.close();
   });
 
   it('goes on in several tabs, whose requests wait for one renewal', async () => {
@@ -227,6 +236,70 @@ describeWith(TRUSTED_BROWSER, 'a device-bound session in Chromium', function () 
     expect((await created).result).to.equal('Success');
     expect(await site.visit(page, '/who')).to.equal('ada bound 0');
   });
+
+  /** A site of several processes, each with its `deviceBound`, and one store. `respond` says which of them responds next. */
+  async function serveProcesses(...options: Array<SessionOptions['deviceBound'] & {}>) {
+    const apps = options.map((deviceBound) => createBoundApp(session(store, { deviceBound })).callback());
+    let app = apps[0] as (typeof apps)[number];
+    const processes = new BoundSite(await serve((request, response) => void app(request, response)));
+    const respond = (process: number): void => {
+      app = apps[process] as typeof app;
+    };
+    return { site: processes, respond };
+  }
+
+  it('is dropped by the browser after a 404 from a process without deviceBound: the visitor stays logged in there, and is anonymous in processes with it until the next login', async () => {
+    const { site, respond } = await serveProcesses(true, false);
+    const browser = await trust.launch();
+    const { page, events, id } = await site.logIn(browser);
+    const dropped = events.next('termination');
+    await expire(browser);
+    respond(1);
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
+    respond(0);
+    expect(await site.visit(page, '/who')).to.equal('nobody unbound 0');
+    respond(1);
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
+    expect(site.requests).to.deep.equal(['POST /device-bound/wsession/refresh', 'GET /who', 'GET /who', 'GET /who']);
+    expect(await dropped).to.deep.equal({ id, result: 'RefreshFatalError' });
+    respond(0);
+    await site.visit(page, '/static');
+    await site.submit(page, events);
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
+  });
+
+  it('outlasts the removal of deviceBound, process by process, after a renewal with a long lifetime', async () => {
+    const { site, respond } = await serveProcesses(true, { lifetime: 400 * 86_400 }, false);
+    const browser = await trust.launch();
+    const { page } = await site.logIn(browser);
+    respond(1);
+    await expire(browser);
+    expect(await site.visit(page, '/who')).to.equal('ada bound 0');
+    expect(site.refreshes).to.equal(2);
+    for (const process of [2, 1, 2, 1, 2]) {
+      respond(process);
+      clock.tick(LIFETIME);
+      expect(await site.visit(page, '/who')).to.equal('ada bound 0');
+    }
+    expect(site.refreshes).to.equal(2);
+  });
+
+  for (const status of [403, 429])
+    it(`is dropped by the browser after a ${status} from something in front of the middleware`, async () => {
+      const app = createBoundApp(site.sessions).callback();
+      const guarded = new BoundSite(
+        await serve((request, response) => {
+          if (request.url === '/device-bound/wsession/refresh') response.writeHead(status).end();
+          else void app(request, response);
+        }),
+      );
+      const browser = await trust.launch();
+      const { page, events, id } = await guarded.logIn(browser);
+      const dropped = events.next('termination');
+      await expire(browser);
+      expect(await guarded.visit(page, '/who')).to.equal('nobody unbound 0');
+      expect(await dropped).to.deep.equal({ id, result: 'RefreshFatalError' });
+    });
 
   it('is a 503 once the browser’s quota for proofs is used up, and keeps its cookies', async () => {
     const browser = await trust.launch();
