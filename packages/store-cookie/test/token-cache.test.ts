@@ -20,6 +20,8 @@ describe('TokenCache', () => {
     expect(cache.get('n', 'toke')).to.equal(undefined);
     expect(cache.get('__proto__', 'token')).to.equal(undefined);
     expect(cache.get('n', '__proto__')).to.equal(undefined);
+    cache.add(unsealed(tokenOf(7)));
+    expect(cache.get('n', `x${tokenOf(7).slice(1)}`), 'another with the same end').to.equal(undefined);
   });
 
   it('keeps recent tokens, and drops older ones when these fill the space', () => {
