@@ -21,7 +21,7 @@ const instant = fc.nat({ max: 8.64e15 });
 const anyRecord: fc.Arbitrary<SessionRecord> = fc.record(
   {
     entries: fc
-      .array(fc.tuple(fc.oneof(text, fc.constantFrom('__proto__', '', '\0', ',', '\n', '2,')), text), {
+      .array(fc.tuple(fc.oneof(text, fc.constantFrom('__proto__', '', '\0', ',', '\n', '3,')), text), {
         maxLength: 6,
       })
       .map((pairs) => new Map(pairs)),
@@ -105,7 +105,7 @@ describe('packRecord, openRecord and unpackRecord', () => {
       fc.property(
         fc.oneof(
           fc.string({ unit: 'binary' }),
-          fc.string().map((junk) => `2,${junk}\n${junk}`),
+          fc.string().map((junk) => `3,${junk}\n${junk}`),
         ),
         (junk) => {
           const opened = openRecord(junk);
@@ -115,23 +115,28 @@ describe('packRecord, openRecord and unpackRecord', () => {
     );
     for (const junk of [
       '',
-      '2',
-      '2,',
+      '3',
+      '3,',
       '\n',
-      '2,\n',
-      '2,1\n',
-      '2,1,1,1,1\n',
-      '1,1,1,1,1,0\n',
-      '2,1,1,1,1,-1\n',
-      '2,1,1,1,1,1.5\nxx',
-      '2,1,1,1,1,0,0\n',
-      '2,1,1,1,1,0,z\n',
-      '2,1,1,1,1,,\n',
-      '2,1,1,1,1,0\nx',
+      '3,\n',
+      '3,1\n',
+      '3,1,1,1,1\n',
+      '2,1,1,1,1,0\n',
+      '3,-1,1,1,1,0\n',
+      '3,1,1,1,-1,0\n',
+      '3,1,1,1,1,-1\n',
+      '3,1,--1,1,1,0\n',
+      '3,1,-,1,1,0\n',
+      '3,1,1,1,1,2,-1,0\nx',
+      '3,1,1,1,1,1.5\nxx',
+      '3,1,1,1,1,0,0\n',
+      '3,1,1,1,1,0,z\n',
+      '3,1,1,1,1,,\n',
+      '3,1,1,1,1,0\nx',
     ]) {
       expect(openRecord(junk), JSON.stringify(junk)).to.equal(undefined);
     }
-    expect(openRecord('2,1,2,3,4,0\n')).to.deep.equal({
+    expect(openRecord('3,1,1,1,4,0\n')).to.deep.equal({
       address: '',
       record: { entries: new Map(), ...NUMBERS },
     });

@@ -168,13 +168,13 @@ describe('a token', () => {
       '',
       'x',
       '{}',
-      '2,',
-      '2,\n',
+      '3,',
+      '3,\n',
       record.slice(1),
       record.slice(0, -1),
       `${record}x`,
-      `1${record.slice(1)}`,
-      `3${record.slice(1)}`,
+      `2${record.slice(1)}`,
+      `4${record.slice(1)}`,
     ])
       expect(loaded(store, sealByHand(text), call), JSON.stringify(text)).to.equal(undefined);
   });
