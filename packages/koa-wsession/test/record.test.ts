@@ -125,6 +125,7 @@ describe('packRecord, openRecord and unpackRecord', () => {
       '3,-1,1,1,1,0\n',
       '3,1,1,1,-1,0\n',
       '3,1,1,1,1,-1\n',
+      '3,1,1,1,1,-1,0,1\n',
       '3,1,--1,1,1,0\n',
       '3,1,-,1,1,0\n',
       '3,1,1,1,1,2,-1,0\nx',
@@ -168,19 +169,20 @@ describe('applyChanges and findConflict', () => {
   });
 
   it('make a new record of the former one and the changes, with the next revision', () => {
-    const before = structuredClone(record);
+    const former = { ...record, entries: new Map([...record.entries, ['kept', '']]) };
+    const before = structuredClone(former);
     const set = new Map([
       ['b', '3'],
       ['c', '4'],
     ]);
-    expect(applyChanges(record, changesOf({ set, delete: ['a', 'never'] }))).to.deep.equal({
-      entries: set,
+    expect(applyChanges(former, changesOf({ set, delete: ['a', 'never'] }))).to.deep.equal({
+      entries: new Map([...set, ['kept', '']]),
       createdAt: 1,
       updatedAt: 8,
       expiresAt: 9,
       revision: 5,
     });
-    expect(record).to.deep.equal(before);
+    expect(former).to.deep.equal(before);
   });
 
   it('keep the expiry where expiresAt is undefined', () => {
