@@ -21,7 +21,7 @@ import {
   type StoreOptions,
   type Updated,
 } from 'koa-wsession/store';
-import { RevocationList, type Revocations } from './revocation-list.js';
+import { RevocationList } from './revocation-list.js';
 import { MAX_TOKEN_LENGTH, Sealer } from './seal.js';
 import { deriveMasterKeys } from './secrets.js';
 import { SharedRevocations } from './shared-revocations.js';
@@ -63,7 +63,7 @@ export class CookieStore implements Store {
   readonly revokeUntil?: NonNullable<Store['revokeUntil']>;
   readonly #sealer: Sealer;
   readonly #cache: TokenCache = new TokenCache();
-  readonly #revocations: Revocations;
+  readonly #revocations: RevocationList | SharedRevocations;
   /** The latest expiry of all tokens that this store sealed or opened. */
   #latest = 0;
 
@@ -78,11 +78,8 @@ export class CookieStore implements Store {
   constructor(secrets: Secret | readonly Secret[], options: CookieStoreOptions = {}) {
     // A string here is probably a second secret.
     if (typeof options !== 'object') throw new OptionError('options', Object(options), 'a plain object');
-    ({
-      expire: this.expire,
-      secure: this.secure,
-      domain: this.domain,
-    } = checkStoreOptions('CookieStore', options, ['revocations', 'longestLifetime']));
+    const common = checkStoreOptions('CookieStore', options, ['revocations', 'longestLifetime']);
+    ({ expire: this.expire, secure: this.secure, domain: this.domain } = common);
     const { revocations, longestLifetime = MAX_LIFETIME } = options;
     checkOption('longestLifetime', longestLifetime, isLifetime, 'seconds over 0, up to 400 days (34,560,000)');
     checkOption('revocations', revocations, isServerStore, 'a store on the server, such as new RedisStore(redis)');
@@ -94,7 +91,7 @@ export class CookieStore implements Store {
   }
 
   load(token: string, call: Call): Awaitable<SessionRecord | Absent> {
-    return after(this.#open(token, call), (found) => (isUnsealed(found) ? found.record : found));
+    return this.#open<SessionRecord | Absent>(token, call, toRecord, (absent) => absent);
   }
 
   /** An address that was ended needs no check: tokens for it are refused. */
@@ -104,16 +101,13 @@ export class CookieStore implements Store {
 
   /** Changes what the token holds, without what parallel requests changed in their copy. */
   update(token: string, changes: Changes, call: Call): Awaitable<Updated> {
-    return after(this.#open(token, call), (found) =>
-      isUnsealed(found) ? this.#update(found, changes, call) : { outcome: 'gone' },
-    );
-  }
-
-  #update({ address, record }: Unsealed, changes: Changes, call: Call): Updated {
-    const conflict = findConflict(record, changes);
-    if (conflict) return conflict;
-    const changed = applyChanges(record, changes);
-    return { outcome: 'updated', revision: changed.revision, token: this.#seal(address, changed, call) };
+    const change = ({ address, record }: Unsealed): Updated => {
+      const conflict = findConflict(record, changes);
+      if (conflict) return conflict;
+      const changed = applyChanges(record, changes);
+      return { outcome: 'updated', revision: changed.revision, token: this.#seal(address, changed, call) };
+    };
+    return this.#open(token, call, change, () => ({ outcome: 'gone' }));
   }
 
   /**
@@ -125,17 +119,14 @@ export class CookieStore implements Store {
    * With `revocations`, every process refuses the address.
    */
   destroy(token: string, call: DestroyCall): Awaitable<Destroyed> {
-    return after(this.#open(token, call), (found) =>
-      isUnsealed(found) ? this.#destroy(found, call) : noneToDestroy(found),
-    );
-  }
-
-  #destroy({ address, record }: Unsealed, call: DestroyCall): Awaitable<Destroyed> {
-    const lifetime = Math.max(this.expire * 1000, record.expiresAt - record.updatedAt);
-    const until = Math.max(this.#latest, Date.now() + lifetime);
-    return after(this.#revocations.end(address, until, call), (standing) =>
-      standing === 'alive' ? { outcome: 'destroyed', record } : noneToDestroy(standing),
-    );
+    const end = ({ address, record }: Unsealed): Awaitable<Destroyed> => {
+      const lifetime = Math.max(this.expire * 1000, record.expiresAt - record.updatedAt);
+      const until = Math.max(this.#latest, Date.now() + lifetime);
+      return after(this.#revocations.end(address, until, call), (standing) =>
+        standing === 'alive' ? { outcome: 'destroyed', record } : noneToDestroy(standing),
+      );
+    };
+    return this.#open(token, call, end, noneToDestroy);
   }
 
   #seal(address: string, record: SessionRecord, { name }: Call): string {
@@ -146,25 +137,27 @@ export class CookieStore implements Store {
     return token;
   }
 
-  /** What a token holds, if its session is alive now. */
-  #open(token: string, call: Call): Awaitable<Unsealed | Absent> {
+  /** Passes what a token holds to `use` if the session is alive now, or else to `refuse` why it isn't. */
+  #open<T>(
+    token: string,
+    call: Call,
+    use: (unsealed: Unsealed) => Awaitable<T>,
+    refuse: (absent: Absent) => T,
+  ): Awaitable<T> {
     const unsealed = this.#cache.get(call.name, token) ?? this.#unseal(call.name, token);
-    if (!unsealed) return 'seal';
+    if (!unsealed) return refuse('seal');
     const { address, record } = unsealed;
     return after(this.#revocations.standingOf(address, record, call), (standing) => {
-      if (standing !== 'alive') return standing;
-      if (!(Date.now() < record.expiresAt)) return 'expired';
+      if (standing !== 'alive') return refuse(standing);
+      if (!(Date.now() < record.expiresAt)) return refuse('expired');
       this.#latest = Math.max(this.#latest, record.expiresAt);
-      return unsealed;
+      return use(unsealed);
     });
   }
 
   #unseal(name: string, token: string): Unsealed | undefined {
     const opened = openRecord(this.#sealer.open(name, token) ?? '');
-    if (!opened) return undefined;
-    const unsealed = { token: Buffer.from(token, 'latin1').toString('latin1'), name, ...opened };
-    this.#cache.add(unsealed);
-    return unsealed;
+    return opened && this.#cache.add({ token: Buffer.from(token, 'latin1').toString('latin1'), name, ...opened });
   }
 }
 
@@ -179,8 +172,8 @@ function isServerStore(value: unknown): boolean {
   return value === undefined || (value as Partial<Store> | null)?.capabilities?.seals === false;
 }
 
-function isUnsealed(found: Unsealed | Absent): found is Unsealed {
-  return typeof found === 'object' && 'record' in found;
+function toRecord({ record }: Unsealed): SessionRecord {
+  return record;
 }
 
 /** At once where the answer is there: without `revocations`, `load` must not wait. */

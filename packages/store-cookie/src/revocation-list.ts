@@ -1,17 +1,7 @@
-import type { Absent, Awaitable, Call, DestroyCall, Replacement, SessionRecord } from 'koa-wsession/store';
+import type { Absent, DestroyCall, Replacement } from 'koa-wsession/store';
 
 /** Whether a session is alive, or else what `load` returns in its place. */
 export type Standing = 'alive' | Absent;
-
-/** Which sessions were ended. */
-export interface Revocations {
-  standingOf(address: string, record: SessionRecord, call: Call): Awaitable<Standing>;
-  /**
-   * Ends a session, with the mark `call.replaced`. Returns what it was before: another call may have ended it meanwhile.
-   * `until`: when the last of its tokens expires, in milliseconds since the epoch.
-   */
-  end(address: string, until: number, call: DestroyCall): Awaitable<Standing>;
-}
 
 /**
  * The addresses of sessions that this process ended, each until no token of the session can be valid. An address takes
@@ -24,7 +14,7 @@ export interface Revocations {
  * A half is due when its instant has come by the clock *and* as much time has really passed: the clock may be set
  * forward by mistake and back again, and what was dropped meanwhile would be missing.
  */
-export class RevocationList implements Revocations {
+export class RevocationList {
   #young: Half = new Half();
   #old: Half = new Half();
   /** Marks are larger than addresses, and live for a minute. */
@@ -36,6 +26,7 @@ export class RevocationList implements Revocations {
     return mark && Date.now() < mark.until ? mark : undefined;
   }
 
+  /** Ends a session, whose last token expires at `until` (milliseconds since the epoch). Returns what it was before. */
   end(address: string, until: number, { replaced }: Pick<DestroyCall, 'replaced'> = {}): Standing {
     if (this.#old.isDue()) {
       this.#old = this.#young;

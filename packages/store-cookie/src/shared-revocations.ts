@@ -8,7 +8,7 @@ import {
   type Store,
   standingOf,
 } from 'koa-wsession/store';
-import type { Revocations, Standing } from './revocation-list.js';
+import type { Standing } from './revocation-list.js';
 import type { Sealer } from './seal.js';
 
 /** Milliseconds that requests may take: a token that is sealed a moment after a mark expires that much later. */
@@ -20,12 +20,12 @@ const ALL = 'all';
 const MARKS = 'ended sessions';
 
 /**
- * Marks of what was ended, in a store that all processes share: one for a session, one for all sessions of a group whose
- * login was at an instant or before, and one for all sessions.
+ * Marks of what was ended, in a store that all processes share: of a session, of a group, and of all sessions. Each says
+ * up to which login it ends sessions; a session's own mark ends it whenever that was, and names the successor.
  *
  * Marks are records of the store like any other, under keys that no session has. They last as long as any token.
  */
-export class SharedRevocations implements Revocations {
+export class SharedRevocations {
   readonly #store: Store;
   readonly #sealer: Sealer;
   readonly #longest: number;
@@ -39,46 +39,40 @@ export class SharedRevocations implements Revocations {
 
   /** Asks for all marks that may concern a session. */
   async standingOf(address: string, record: SessionRecord, call: Call): Promise<Standing> {
-    assertInTime(call);
     if (!(Date.now() < record.updatedAt + this.#longest)) return 'expired';
     const { groups, since } = standingOf(call.name, record);
-    const [own, ...marks] = await Promise.all([
-      this.#load(keyOf('session', address), call),
-      ...[ALL, ...groups].map((group) => this.#load(keyOf('until', group), call)),
-    ]);
-    if (own) return this.#toStanding(own);
-    return marks.some((mark) => mark && since <= instantIn(mark)) ? undefined : 'alive';
+    const marks = await Promise.all([address, ALL, ...groups].map((what) => this.#load(what, call)));
+    const mark = marks.find((one) => one && since <= instantIn(one));
+    return mark ? this.#toStanding(mark) : 'alive';
   }
 
+  /** Ends a session. Returns what it was before: another process may have ended it meanwhile. */
   async end(address: string, _until: number, call: DestroyCall): Promise<Standing> {
-    assertInTime(call);
     const { by = '', until = 0 } = call.replaced ?? {};
-    const key = keyOf('session', address);
     // The successor's key is its token: in the clear, whoever reads this store could send it.
-    const record = this.#recordOf({ by: this.#sealer.seal(MARKS, by), until: String(until) });
-    if ((await this.#store.create(key, record, { ...call, name: MARKS })).outcome === 'created') return 'alive';
-    const mark = await this.#load(key, call);
+    const record = this.#recordOf({ instant: 'Infinity', by: this.#sealer.seal(MARKS, by), until: String(until) });
+    if ((await this.#store.create(keyOf(address), record, toMarks(call))).outcome === 'created') return 'alive';
+    const mark = await this.#load(address, call);
     return mark && this.#toStanding(mark);
   }
 
   /** Ends all sessions of a group, or of all, whose login was at this instant or before. */
   async endUntil(group: string | undefined, instant: number, call: Call): Promise<void> {
-    const key = keyOf('until', group ?? ALL);
+    const what = group ?? ALL;
     const record = this.#recordOf({ instant: String(instant) });
     const { entries: set, updatedAt, expiresAt } = record;
-    const named = { ...call, name: MARKS };
     for (let outcome = ''; outcome !== 'created' && outcome !== 'updated'; ) {
-      assertInTime(call);
-      const mark = await this.#load(key, call);
+      const mark = await this.#load(what, call);
       if (mark && instantIn(mark) >= instant) return;
+      const changes = { set, delete: [], updatedAt, expiresAt, expect: mark?.entries };
       ({ outcome } = mark
-        ? await this.#store.update(key, { set, delete: [], updatedAt, expiresAt, expect: mark.entries }, named)
-        : await this.#store.create(key, record, named));
+        ? await this.#store.update(keyOf(what), changes, toMarks(call))
+        : await this.#store.create(keyOf(what), record, toMarks(call)));
     }
   }
 
-  async #load(key: string, call: Call): Promise<SessionRecord | undefined> {
-    const mark = await this.#store.load(key, { ...call, name: MARKS });
+  async #load(what: string, call: Call): Promise<SessionRecord | undefined> {
+    const mark = await this.#store.load(keyOf(what), toMarks(call));
     if (isRecord(mark)) return mark;
     if (mark !== 'seal' && mark !== 'corrupt') return undefined;
     throw new Error(`the mark of what was ended can't be read (${mark}): see the secrets of the store of revocations`);
@@ -96,9 +90,15 @@ export class SharedRevocations implements Revocations {
   }
 }
 
-/** A key like any other: 43 characters of base64url. */
-function keyOf(kind: 'session' | 'until', what: string): string {
-  return hash('sha256', `koa-wsession revocation ${kind}\0${what}`, 'base64url');
+/** A key like any other: 43 characters of base64url. Addresses, groups and `ALL` are never the same. */
+function keyOf(what: string): string {
+  return hash('sha256', `koa-wsession revocation\0${what}`, 'base64url');
+}
+
+/** For a step that may follow another one, or a wait. */
+function toMarks<T extends Call>(call: T): T {
+  assertInTime(call);
+  return { ...call, name: MARKS };
 }
 
 function instantIn({ entries }: SessionRecord): number {
