@@ -105,6 +105,7 @@ export class CookieStore implements Store {
       const conflict = findConflict(record, changes);
       if (conflict) return conflict;
       const changed = applyChanges(record, changes);
+      this.#cache.delete(token);
       return { outcome: 'updated', revision: changed.revision, token: this.#seal(address, changed, call) };
     };
     return this.#open(token, call, change, () => ({ outcome: 'gone' }));

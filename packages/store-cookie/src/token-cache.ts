@@ -32,6 +32,11 @@ export class TokenCache {
     this.#size += unsealed.token.length;
     return unsealed;
   }
+
+  /** For a token that was replaced: it is hardly used again, and whatever is kept costs the garbage collector time. */
+  delete(token: string): void {
+    if (this.#young.delete(keyOf(token))) this.#size -= token.length;
+  }
 }
 
 /** The end of a token, of its random-looking tag: V8 would have to hash all of a longer key at each request. */

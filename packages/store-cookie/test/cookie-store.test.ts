@@ -271,5 +271,15 @@ describe('CookieStore', () => {
       expect(loaded(store, token)?.entries.get('a')).to.equal('2');
       expect(decipher.callCount).to.equal(0);
     });
+
+    it('forgets a token that update() replaced: it is decrypted again, if a parallel request still sends it', () => {
+      const store = makeStore();
+      const older = create(store);
+      const newer = update(store, older, changesOf({ a: '2' }));
+      expect(loaded(store, newer)?.entries.get('a')).to.equal('2');
+      expect(decipher.callCount).to.equal(0);
+      expect(loaded(store, older)?.entries.get('a')).to.equal('1');
+      expect(decipher.callCount).to.equal(1);
+    });
   });
 });

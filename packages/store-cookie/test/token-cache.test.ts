@@ -31,4 +31,15 @@ describe('TokenCache', () => {
     expect(kept.length).to.be.within(1024, 2048);
     expect(kept).to.deep.equal(Array.from(kept, (_, i) => 5000 - kept.length + i));
   });
+
+  it('keeps no replaced token, and has the space for others', () => {
+    const cache = new TokenCache();
+    cache.add(unsealed('other'));
+    for (let i = 0; i < 5000; i++) {
+      cache.add(unsealed(tokenOf(i)));
+      if (i > 0) cache.delete(tokenOf(i - 1));
+    }
+    expect(cache.get('n', tokenOf(4998))).to.equal(undefined);
+    for (const token of ['other', tokenOf(4999)]) expect(cache.get('n', token)).not.to.equal(undefined);
+  });
 });
