@@ -42,7 +42,7 @@ export class SharedRevocations {
     if (!(Date.now() < record.updatedAt + this.#longest)) return 'expired';
     const { groups, since } = standingOf(call.name, record);
     const marks = await Promise.all([address, ALL, ...groups].map((what) => this.#load(what, call)));
-    const mark = marks.find((one) => one && since <= instantIn(one));
+    const mark = marks.find((one) => one && !(since > instantIn(one)));
     return mark ? this.#toStanding(mark) : 'alive';
   }
 
@@ -50,24 +50,29 @@ export class SharedRevocations {
   async end(address: string, _until: number, call: DestroyCall): Promise<Standing> {
     const { by = '', until = 0 } = call.replaced ?? {};
     // The successor's key is its token: in the clear, whoever reads this store could send it.
-    const record = this.#recordOf({ instant: 'Infinity', by: this.#sealer.seal(MARKS, by), until: String(until) });
-    if ((await this.#store.create(keyOf(address), record, toMarks(call))).outcome === 'created') return 'alive';
-    const mark = await this.#load(address, call);
-    return mark && this.#toStanding(mark);
+    const entries = { instant: 'Infinity', by: this.#sealer.seal(MARKS, by), until: String(until) };
+    const former = await this.#mark(address, entries, call);
+    return former ? this.#toStanding(former) : 'alive';
   }
 
   /** Ends all sessions of a group, or of all, whose login was at this instant or before. */
   async endUntil(group: string | undefined, instant: number, call: Call): Promise<void> {
-    const what = group ?? ALL;
-    const record = this.#recordOf({ instant: String(instant) });
-    const { entries: set, updatedAt, expiresAt } = record;
-    for (let outcome = ''; outcome !== 'created' && outcome !== 'updated'; ) {
-      const mark = await this.#load(what, call);
-      if (mark && instantIn(mark) >= instant) return;
-      const changes = { set, delete: [], updatedAt, expiresAt, expect: mark?.entries };
-      ({ outcome } = mark
-        ? await this.#store.update(keyOf(what), changes, toMarks(call))
-        : await this.#store.create(keyOf(what), record, toMarks(call)));
+    await this.#mark(group ?? ALL, { instant: String(instant) }, call);
+  }
+
+  /** Leaves a mark, unless there is one that ends as much: returns that. */
+  async #mark(what: string, entries: Record<string, string>, call: Call): Promise<SessionRecord | undefined> {
+    const set = new Map(Object.entries(entries));
+    const now = Date.now();
+    const instants = { updatedAt: now, expiresAt: now + this.#longest + MARGIN };
+    const record = { entries: set, createdAt: now, ...instants, revision: 1 };
+    for (;;) {
+      if ((await this.#store.create(keyOf(what), record, toMarks(call))).outcome === 'created') return undefined;
+      const former = await this.#load(what, call);
+      if (!former) continue;
+      if (instantIn(former) >= instantIn(record)) return former;
+      const changes = { set, delete: [], ...instants, expect: former.entries };
+      if ((await this.#store.update(keyOf(what), changes, toMarks(call))).outcome === 'updated') return undefined;
     }
   }
 
@@ -81,12 +86,6 @@ export class SharedRevocations {
   #toStanding({ entries }: SessionRecord): Standing {
     const until = Number(entries.get('until'));
     return Date.now() < until ? { by: this.#sealer.open(MARKS, entries.get('by') ?? '') ?? '', until } : undefined;
-  }
-
-  #recordOf(entries: Record<string, string>): SessionRecord {
-    const now = Date.now();
-    const expiresAt = now + this.#longest + MARGIN;
-    return { entries: new Map(Object.entries(entries)), createdAt: now, updatedAt: now, expiresAt, revision: 1 };
   }
 }
 
