@@ -15,9 +15,8 @@ export function isReplacement(loaded: SessionRecord | Absent): loaded is Replace
 /** The record with the changes applied: what `update` stores. */
 export function applyChanges(record: SessionRecord, changes: Changes): SessionRecord {
   const entries = new Map<string, string>();
-  const add = (value: string, key: string): void => void entries.set(key, value);
-  record.entries.forEach(add); // makes no list for each entry, as `new Map(record.entries)` does
-  changes.set.forEach(add);
+  // `forEach` makes no list for each entry, as `new Map(record.entries)` does.
+  for (const part of [record.entries, changes.set]) part.forEach((value, key) => void entries.set(key, value));
   for (const key of changes.delete) entries.delete(key);
   return {
     entries,
@@ -79,12 +78,12 @@ export function openRecord(text: string): { address: string; record: SessionReco
     let value = 0;
     let code = text.charCodeAt(next);
     for (; code >= 48 && code <= 57; code = text.charCodeAt(++next)) value = value * 10 + code - 48;
-    const isWhole = next > start && (next === newline || code === COMMA);
+    const isWhole = next > start && (next === newline || text[next] === ',');
     next++;
     return isWhole ? value : Number.NaN;
   };
   const difference = (): number => {
-    if (text.charCodeAt(next) !== MINUS) return number();
+    if (text[next] !== '-') return number();
     next++;
     return -number();
   };
@@ -107,6 +106,3 @@ export function openRecord(text: string): { address: string; record: SessionReco
     ? { address, record: { entries, createdAt, updatedAt, expiresAt, revision } }
     : undefined;
 }
-
-const COMMA = 44;
-const MINUS = 45;
