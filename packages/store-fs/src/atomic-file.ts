@@ -1,18 +1,22 @@
 import { isUtf8 } from 'node:buffer';
-import fs, { renameSync, unlinkSync } from 'node:fs';
+import fs, { closeSync, fstatSync, renameSync, unlinkSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { codeOf } from './errors.js';
 import { flushFolder } from './folder.js';
 
-/* Files that are there as a whole or not at all. By descriptors: under load, a FileHandle costs twice the time. */
+/*
+ * Files that are there as a whole or not at all. By descriptors: under load, a FileHandle costs twice the time.
+ *
+ * Calls that may have to wait for the disk run in Node's thread pool. `close` and `fstat` need only what `open` has brought
+ * into memory: there, the way to the pool and back would cost ten times the call.
+ */
 
 const open = promisify(fs.open);
 const read = promisify(fs.read);
-const fstat = promisify(fs.fstat);
-const close = promisify(fs.close);
-const writeFile = promisify(fs.writeFile);
+const write = promisify(fs.write);
+const fsync = promisify(fs.fsync);
 
 /** Follows no link, and waits for no pipe. (Windows has neither flag.) */
 const TO_READ: number = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
@@ -51,7 +55,7 @@ async function readBytes(path: string): Promise<Buffer> {
     const { bytesRead } = await read(file, start, 0, USUAL_BYTES, null);
     if (bytesRead < USUAL_BYTES) return start.subarray(0, bytesRead);
 
-    const { size } = await fstat(file);
+    const { size } = fstatSync(file);
     if (size < USUAL_BYTES || size > MAX_BYTES) return NOTHING; // devices have no size
     const whole = Buffer.allocUnsafe(size);
     let length = start.copy(whole);
@@ -62,7 +66,7 @@ async function readBytes(path: string): Promise<Buffer> {
     }
     return whole;
   } finally {
-    await close(file);
+    closeSync(file);
   }
 }
 
@@ -90,7 +94,7 @@ export async function replaceFile(
   if (bytes.length > MAX_BYTES)
     throw new RangeError(`The session takes ${bytes.length} bytes; a session file holds at most ${MAX_BYTES}`);
   try {
-    await writeFile(temporary, bytes, { flag: 'wx', mode, flush });
+    await writeNew(temporary, bytes, mode, flush);
     await guard.renew();
     guard.assertHeld();
     renameSync(temporary, path);
@@ -99,6 +103,17 @@ export async function replaceFile(
     throw error;
   }
   if (flush) await flushFolder(dirname(path));
+}
+
+/** Makes a file that must not exist. */
+async function writeNew(path: string, bytes: Buffer, mode: number, flush: boolean): Promise<void> {
+  const file = await open(path, 'wx', mode);
+  try {
+    for (let at = 0; at < bytes.length; ) at += (await write(file, bytes, at, bytes.length - at, null)).bytesWritten;
+    if (flush) await fsync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** Removes a file that exists; synchronously, for the same reason. */

@@ -1,13 +1,11 @@
-import fs from 'node:fs';
+import fs, { closeSync, openSync } from 'node:fs';
 import { mkdir, opendir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { codeOf } from './errors.js';
 import { Queues } from './queues.js';
 
-const open = promisify(fs.open);
 const fsync = promisify(fs.fsync);
-const close = promisify(fs.close);
 
 /** The names in a folder, in batches, read on as they are taken: there may be millions. None where there is no folder. */
 export async function* readFolder(path: string, batchSize: number): AsyncGenerator<string[], void> {
@@ -54,12 +52,13 @@ export function flushFolder(path: string): Promise<void> {
 
 async function flushNow(path: string): Promise<void> {
   if (process.platform === 'win32') return; // Windows can't flush a folder
-  const folder = await open(path, fs.constants.O_RDONLY);
+  // The calls before have brought it into memory, so nothing waits for the disk here.
+  const folder = openSync(path, fs.constants.O_RDONLY);
   try {
     await fsync(folder);
   } catch (error) {
     if (codeOf(error) !== 'EINVAL') throw error; // nor can some file systems
   } finally {
-    await close(folder);
+    closeSync(folder);
   }
 }

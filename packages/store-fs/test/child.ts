@@ -1,7 +1,9 @@
-import fs, { closeSync, openSync } from 'node:fs';
+import fs from 'node:fs';
 import fsp from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import type { Changes, SessionRecord } from 'koa-wsession/store';
+
+const { closeSync, openSync } = fs;
 
 /* The program of an `Other`: a store in a process of its own, in which the file system can be made to fail. */
 
@@ -36,7 +38,7 @@ function intercept(name: string): 'work' | 'hang' | NodeJS.ErrnoException {
 
 type AnyFunction = (...args: unknown[]) => unknown;
 
-for (const name of ['open', 'read', 'write', 'fsync', 'close']) {
+for (const name of ['open', 'read', 'write', 'fsync']) {
   const original = (fs as unknown as Record<string, AnyFunction>)[name] as AnyFunction;
   // What promisify makes of the original is something special; of this, it is the same.
   const replaced = Object.assign(
@@ -59,7 +61,7 @@ for (const name of ['unlink', 'symlink', 'readlink', 'lstat', 'mkdir']) {
   };
   Object.assign(fsp, { [name]: replaced });
 }
-for (const name of ['renameSync', 'unlinkSync', 'readlinkSync']) {
+for (const name of ['openSync', 'closeSync', 'renameSync', 'unlinkSync', 'readlinkSync']) {
   const original = (fs as unknown as Record<string, AnyFunction>)[name] as AnyFunction;
   const replaced = (...args: unknown[]) => {
     const todo = intercept(name);

@@ -454,25 +454,23 @@ describe('the lock', () => {
 describe('while all threads of the pool are busy', () => {
   const folder = useFolder();
   const sandbox = sinon.createSandbox();
-  const realClose = fs.close;
+  const realClose = fs.closeSync;
   afterEach(() => {
     sandbox.restore();
-    Object.assign(fs, { close: realClose });
+    Object.assign(fs, { closeSync: realClose });
     syncBuiltinESMExports();
   });
 
   /** Calls back once, when a finished file of a session is closed and is about to be renamed. */
   const beforeRename = (address: string, work: () => void) => {
     let isDone = false;
-    const close = (file: number, callback: (error: Error | null) => void) =>
-      realClose(file, (error) => {
-        if (!isDone && folder.current.endings(address).some((ending) => ending.endsWith('.tmp'))) {
-          isDone = true;
-          work();
-        }
-        callback(error ?? null);
-      });
-    Object.assign(fs, { close });
+    const closeSync = (file: number) => {
+      realClose(file);
+      if (isDone || !folder.current.endings(address).some((ending) => ending.endsWith('.tmp'))) return;
+      isDone = true;
+      work();
+    };
+    Object.assign(fs, { closeSync });
     syncBuiltinESMExports();
   };
 

@@ -164,7 +164,7 @@ describe('sweep()', () => {
     put(folder.current, address, packRecord(address, recordOf({ remember: '1' })));
     await other.ask('calls');
     expect(await other.ask('sweep')).to.equal(0);
-    expect(await other.ask('calls')).to.deep.equal({ lstat: 1, open: 1, read: 1, close: 1 });
+    expect(await other.ask('calls')).to.deep.equal({ lstat: 1, open: 1, read: 1, closeSync: 1 });
   });
 
   it('leaves a session that is being written, and its unfinished file', async () => {
