@@ -106,32 +106,27 @@ export class FsStore implements Store {
   /** @throws TypeError for a key that is no address */
   create(key: string, record: SessionRecord, call: Call): Promise<Created> {
     const own = { ...record, entries: new Map(record.entries) };
-    return this.#sessions.change(key, call, async (file) => {
-      if (typeof file.found === 'object') return { outcome: 'exists' };
-      await file.write(own);
-      return { outcome: 'created' };
-    });
+    return this.#sessions.change<Created>(key, call, (found) =>
+      typeof found === 'object' ? { answer: { outcome: 'exists' } } : { answer: { outcome: 'created' }, content: own },
+    );
   }
 
   update(key: string, changes: Changes, call: Call): Promise<Updated> {
-    return this.#sessions.change(key, call, async (file) => {
-      if (!isRecord(file.found)) return { outcome: 'gone' };
-      const conflict = findConflict(file.found, changes);
-      if (conflict) return conflict;
-      const changed = applyChanges(file.found, changes);
-      await file.write(changed);
-      return { outcome: 'updated', revision: changed.revision };
+    return this.#sessions.change<Updated>(key, call, (found) => {
+      if (!isRecord(found)) return { answer: { outcome: 'gone' } };
+      const conflict = findConflict(found, changes);
+      if (conflict) return { answer: conflict };
+      const content = applyChanges(found, changes);
+      return { answer: { outcome: 'updated', revision: content.revision }, content };
     });
   }
 
   destroy(key: string, call: DestroyCall): Promise<Destroyed> {
     const { replaced, revision } = call;
-    return this.#sessions.change(key, call, async (file) => {
-      const record = file.found;
-      if (!isRecord(record)) return noneToDestroy(record);
-      if (revision !== undefined && revision !== record.revision) return { outcome: 'changed', record };
-      await (replaced ? file.write(replaced) : file.remove());
-      return { outcome: 'destroyed', record };
+    return this.#sessions.change<Destroyed>(key, call, (record) => {
+      if (!isRecord(record)) return { answer: noneToDestroy(record) };
+      if (revision !== undefined && revision !== record.revision) return { answer: { outcome: 'changed', record } };
+      return { answer: { outcome: 'destroyed', record }, content: replaced ?? null };
     });
   }
 

@@ -25,21 +25,21 @@ export class GroupIndex implements SessionIndex {
 
   /** @throws the file system's error, a LockError or a TimeoutError */
   add(group: string, key: string, until: number, call: Call & { readonly limit?: number }): Promise<boolean> {
-    return this.#files.change(group, call, async (file) => {
-      const listed = list(file.found);
+    return this.#files.change(group, call, (found) => {
+      const listed = list(found);
       const before = listed.get(key);
       const count = listed.size - (listed.has(LOST) ? 1 : 0);
-      if (before === undefined && count >= (call.limit ?? Number.POSITIVE_INFINITY)) return false;
-      if (until > (before ?? 0)) await file.write(toRecord(listed.set(key, until)));
-      return true;
+      if (before === undefined && count >= (call.limit ?? Number.POSITIVE_INFINITY)) return { answer: false };
+      return until > (before ?? 0) ? { answer: true, content: toRecord(listed.set(key, until)) } : { answer: true };
     });
   }
 
   /** @throws the file system's error, a LockError or a TimeoutError */
-  async remove(group: string, key: string, call: Call): Promise<void> {
-    await this.#files.change(group, call, async (file) => {
-      const listed = list(file.found);
-      if (listed.delete(key)) await (listed.size > 0 ? file.write(toRecord(listed)) : file.remove());
+  remove(group: string, key: string, call: Call): Promise<void> {
+    return this.#files.change(group, call, (found) => {
+      const listed = list(found);
+      if (!listed.delete(key)) return { answer: undefined };
+      return { answer: undefined, content: listed.size > 0 ? toRecord(listed) : null };
     });
   }
 

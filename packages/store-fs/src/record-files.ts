@@ -12,7 +12,7 @@ import { readText, removeFile, replaceFile } from './atomic-file.js';
 import { assertInTime, codeOf } from './errors.js';
 import { makeFolder, readFolder } from './folder.js';
 import { IDENTITY } from './identity.js';
-import type { Locks } from './lock.js';
+import type { Lock, Locks } from './lock.js';
 
 /** A mark's permissions tell the sweep, which doesn't read the file, that it is short-lived. */
 export const MARK_MODE = 0o400;
@@ -29,12 +29,11 @@ const SCAN_BATCH = 256;
  */
 const SCANS = 3;
 
-/** A file that no other call changes meanwhile, and what can be done with it. */
-export interface HeldFile {
-  /** What it holds now. */
-  readonly found: SessionRecord | Absent;
-  write(content: SessionRecord | Replacement): Promise<void>;
-  remove(): Promise<void>;
+/** What a call makes of what a file holds. */
+export interface Decision<T> {
+  readonly answer: T;
+  /** What the file is to hold; `null` for no file. Without it, the file stays as it is. */
+  readonly content?: SessionRecord | Replacement | null;
 }
 
 export interface RecordFilesOptions {
@@ -81,24 +80,17 @@ export class RecordFiles {
    * @throws LockError where the lock isn't free in time or was held for too long; TimeoutError where the deadline passed;
    * TypeError for a write under a key that is no address
    */
-  async change<T>(address: string, { deadline }: Call, step: (file: HeldFile) => Promise<T>): Promise<T> {
-    if (!isAddress(address)) return step({ found: undefined, write: refuse, async remove() {} });
+  async change<T>(
+    address: string,
+    { deadline }: Call,
+    decide: (found: SessionRecord | Absent) => Decision<T>,
+  ): Promise<T> {
+    if (!isAddress(address)) return refuseContent(decide(undefined));
     const { directory, flush, locks } = this.#options;
     const path = this.pathOf(address);
     const attempt = (): Promise<T> =>
       locks.hold(path, deadline, async (lock) =>
-        step({
-          found: await this.read(address, { deadline }),
-          write(content) {
-            assertInTime(deadline);
-            const temporary = `${path}.${lock.identity}.tmp`;
-            const change = { temporary, guard: lock, flush };
-            return isRecord(content)
-              ? replaceFile(path, packRecord(address, content), { ...change, mode: 0o600 })
-              : replaceFile(path, packMark(address, content), { ...change, mode: MARK_MODE });
-          },
-          remove: () => removeFile(path, { guard: lock, flush }),
-        }),
+        this.#apply(address, lock, deadline, decide(await this.read(address, { deadline }))),
       );
     try {
       return await attempt();
@@ -109,6 +101,20 @@ export class RecordFiles {
       await makeFolder(directory, flush);
       return attempt();
     }
+  }
+
+  /** Not async: a function that waits for the disk would keep all of the old and the new content in memory. */
+  #apply<T>(address: string, guard: Lock, deadline: number, { answer, content }: Decision<T>): T | Promise<T> {
+    if (content === undefined) return answer;
+    const { flush } = this.#options;
+    const path = this.pathOf(address);
+    if (content === null) return removeFile(path, { guard, flush }).then(() => answer);
+    assertInTime(deadline);
+    const [text, mode] = isRecord(content)
+      ? [packRecord(address, content), 0o600]
+      : [packMark(address, content), MARK_MODE];
+    const temporary = `${path}.${guard.identity}.tmp`;
+    return replaceFile(path, text, { temporary, mode, guard, flush }).then(() => answer);
   }
 
   /** Removes a file that holds nothing live, unless it is being written. Returns whether it removed it. */
@@ -149,8 +155,9 @@ function isAddress(key: string): boolean {
   return /^[\w-]{43}$/.test(key);
 }
 
-async function refuse(): Promise<void> {
-  throw new TypeError('A session is stored under an address: 43 characters of base64url');
+function refuseContent<T>({ answer, content }: Decision<T>): T {
+  if (content) throw new TypeError('A session is stored under an address: 43 characters of base64url');
+  return answer;
 }
 
 /**
