@@ -21,6 +21,12 @@ const fsync = promisify(fs.fsync);
 /** Follows no link, and waits for no pipe. (Windows has neither flag.) */
 const TO_READ: number = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
 
+/** The file must be new. */
+const TO_WRITE: number = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL;
+
+/** Where this is all that `fsync` does, each write waits for the disk by itself (open(2)). */
+const SYNC: number = process.platform === 'linux' ? fs.constants.O_SYNC : 0;
+
 /** A link, a folder, a pipe, a socket. (EMLINK is FreeBSD's ELOOP.) */
 const NO_FILE: ReadonlySet<unknown> = new Set(['ELOOP', 'EMLINK', 'EISDIR', 'EAGAIN', 'ENXIO']);
 
@@ -107,10 +113,10 @@ export async function replaceFile(
 
 /** Makes a file that must not exist. */
 async function writeNew(path: string, bytes: Buffer, mode: number, flush: boolean): Promise<void> {
-  const file = await open(path, 'wx', mode);
+  const file = await open(path, flush ? TO_WRITE | SYNC : TO_WRITE, mode);
   try {
     for (let at = 0; at < bytes.length; ) at += (await write(file, bytes, at, bytes.length - at, null)).bytesWritten;
-    if (flush) await fsync(file);
+    if (flush && SYNC === 0) await fsync(file);
   } finally {
     closeSync(file);
   }

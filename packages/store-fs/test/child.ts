@@ -22,7 +22,7 @@ const calls: Record<string, number> = {};
 
 /** What a call is to do instead of its work. */
 function intercept(name: string): 'work' | 'hang' | NodeJS.ErrnoException {
-  calls[name] = (calls[name] ?? 0) + 1;
+  count(name);
   const fault = faults[name];
   if (!fault) return 'work';
   if (fault.after) {
@@ -36,6 +36,10 @@ function intercept(name: string): 'work' | 'hang' | NodeJS.ErrnoException {
   return Object.assign(new Error(`${fault.code}: injected, ${name}`), { code: fault.code });
 }
 
+function count(name: string): void {
+  calls[name] = (calls[name] ?? 0) + 1;
+}
+
 type AnyFunction = (...args: unknown[]) => unknown;
 
 for (const name of ['open', 'read', 'write', 'fsync']) {
@@ -44,6 +48,8 @@ for (const name of ['open', 'read', 'write', 'fsync']) {
   const replaced = Object.assign(
     (...args: unknown[]) => {
       const todo = intercept(name);
+      // Such a file flushes each write.
+      if (name === 'open' && Number(args[1]) & fs.constants.O_SYNC) count('flushing');
       if (todo === 'work') original(...args);
       else if (todo !== 'hang') process.nextTick(args.at(-1) as AnyFunction, todo);
     },

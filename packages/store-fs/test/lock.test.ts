@@ -156,7 +156,7 @@ describe('the lock', () => {
   it('of a living process is waited for, and then it is an error that says so', async () => {
     const { store, address, update } = await prepare();
     const other = await folder.current.other();
-    await other.break({ fsync: { code: 'hang' } });
+    await other.break({ write: { code: 'hang' } });
     const hanging = other.next('hanging');
     other.ask('update', address, changesOf({ b: '1' })).catch(() => {});
     await hanging;
@@ -169,7 +169,7 @@ describe('the lock', () => {
   it('of a killed process is broken by the next writer, at once', async () => {
     const { store, address, update } = await prepare();
     const other = await folder.current.other();
-    await other.break({ fsync: { code: 'hang' } });
+    await other.break({ write: { code: 'hang' } });
     const hanging = other.next('hanging');
     other.ask('update', address, changesOf({ b: '1' })).catch(() => {});
     await hanging;

@@ -172,7 +172,7 @@ describe('sweep()', () => {
     const other = await folder.current.other();
     const address = newAddress();
     await store.create(address, recordOf({ a: '1' }), call());
-    await other.break({ fsync: { code: 'hang' } });
+    await other.break({ write: { code: 'hang' } });
     const hanging = other.next('hanging');
     other.ask('update', address, changesOf({ a: '2' })).catch(() => {});
     await hanging;
