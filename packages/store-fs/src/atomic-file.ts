@@ -1,10 +1,10 @@
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 import fs, { closeSync, fstatSync, renameSync, unlinkSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { giveBack, ROOM, takeBuffer } from './buffers.js';
 import { codeOf } from './errors.js';
-import { flushFolder } from './folder.js';
+import type { Lock } from './lock.js';
 
 /*
  * Files that are there as a whole or not at all. By descriptors: under load, a FileHandle costs twice the time.
@@ -18,6 +18,8 @@ const read = promisify(fs.read);
 const write = promisify(fs.write);
 const fsync = promisify(fs.fsync);
 
+const encoder = new TextEncoder();
+
 /** Follows no link, and waits for no pipe. (Windows has neither flag.) */
 const TO_READ: number = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK;
 
@@ -30,11 +32,6 @@ const SYNC: number = process.platform === 'linux' ? fs.constants.O_SYNC : 0;
 /** A link, a folder, a pipe, a socket. (EMLINK is FreeBSD's ELOOP.) */
 const NO_FILE: ReadonlySet<unknown> = new Set(['ELOOP', 'EMLINK', 'EISDIR', 'EAGAIN', 'ENXIO']);
 
-/** Room for most sessions, so that one call reads them. */
-const USUAL_BYTES = 8192;
-
-const NOTHING: Buffer = Buffer.alloc(0);
-
 /** Larger files are neither written nor read, since either takes all of it in memory. */
 const MAX_BYTES: number = 64 * 1024 * 1024;
 
@@ -44,9 +41,7 @@ const MAX_BYTES: number = 64 * 1024 * 1024;
  */
 export async function readText(path: string): Promise<string | undefined> {
   try {
-    const bytes = await readBytes(path);
-    // A record measures itself in characters, and half of one at a torn end would be decoded into a whole one.
-    return isUtf8(bytes) ? bytes.toString() : '';
+    return await readAll(await open(path, TO_READ));
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     if (NO_FILE.has(codeOf(error))) return '';
@@ -54,78 +49,76 @@ export async function readText(path: string): Promise<string | undefined> {
   }
 }
 
-async function readBytes(path: string): Promise<Buffer> {
-  const file = await open(path, TO_READ);
+async function readAll(file: number): Promise<string> {
   try {
-    const start = Buffer.allocUnsafe(USUAL_BYTES);
-    const { bytesRead } = await read(file, start, 0, USUAL_BYTES, null);
-    if (bytesRead < USUAL_BYTES) return start.subarray(0, bytesRead);
+    const start = takeBuffer(ROOM);
+    const { bytesRead } = await read(file, start, 0, ROOM, null);
+    if (bytesRead < ROOM) return decode(start, bytesRead);
 
     const { size } = fstatSync(file);
-    if (size < USUAL_BYTES || size > MAX_BYTES) return NOTHING; // devices have no size
-    const whole = Buffer.allocUnsafe(size);
+    if (size < ROOM || size > MAX_BYTES) return ''; // devices have no size
+    const whole = takeBuffer(size);
     let length = start.copy(whole);
+    giveBack(start);
     while (length < size) {
       const { bytesRead } = await read(file, whole, length, size - length, null);
-      if (bytesRead === 0) return NOTHING;
+      if (bytesRead === 0) return '';
       length += bytesRead;
     }
-    return whole;
+    return decode(whole, size);
   } finally {
     closeSync(file);
   }
 }
 
-/** How a file is changed. */
-export interface Change {
-  /** `renew` prepares the step that readers see; `assertHeld` throws unless the step may still be taken. */
-  readonly guard: { renew(): Promise<void>; assertHeld(): void };
-  /** Whether to wait until the disk has it. */
-  readonly flush: boolean;
+/** What the first `length` bytes say; gives the buffer back. */
+function decode(buffer: Buffer, length: number): string {
+  const bytes = buffer.subarray(0, length);
+  // A record measures itself in characters, and half of one at a torn end would be decoded into a whole one.
+  const text = isAscii(bytes) ? bytes.toString('latin1') : isUtf8(bytes) ? bytes.toString() : '';
+  giveBack(buffer);
+  return text;
 }
 
 /**
- * Gives a file this text, for readers all at once. The file need not exist. `temporary` is a name in the same folder that
- * no other call uses.
+ * Gives a file this text, for readers all at once. The file need not exist.
+ * With `flush`, waits until the disk has the content; its name takes a flush of the folder.
  *
- * The rename is synchronous, so that it follows the guard's check without waiting for a free thread.
+ * The rename is synchronous, so that it follows the lock's check without waiting for a free thread.
  * @throws RangeError over 64 MiB, which `readText` would not read
  */
-export async function replaceFile(
-  path: string,
-  text: string,
-  { temporary, mode, guard, flush }: Change & { readonly temporary: string; readonly mode: number },
-): Promise<void> {
-  const bytes = Buffer.from(text);
+export function replaceFile(path: string, text: string, mode: number, flush: boolean, lock: Lock): Promise<void> {
+  // Not async, so that the text needn't stay in memory while the disk works.
+  const buffer = takeBuffer(text.length);
+  const { read, written } = encoder.encodeInto(text, buffer);
+  const bytes = read === text.length ? buffer.subarray(0, written) : Buffer.from(text);
+  return replaceWith(path, bytes, mode, flush, lock).finally(() => giveBack(buffer));
+}
+
+async function replaceWith(path: string, bytes: Buffer, mode: number, flush: boolean, lock: Lock): Promise<void> {
   if (bytes.length > MAX_BYTES)
     throw new RangeError(`The session takes ${bytes.length} bytes; a session file holds at most ${MAX_BYTES}`);
+  const temporary = `${path}.${lock.identity}.tmp`;
   try {
-    await writeNew(temporary, bytes, mode, flush);
-    await guard.renew();
-    guard.assertHeld();
+    const file = await open(temporary, flush ? TO_WRITE | SYNC : TO_WRITE, mode);
+    try {
+      for (let at = 0; at < bytes.length; ) at += (await write(file, bytes, at, bytes.length - at, null)).bytesWritten;
+      if (flush && SYNC === 0) await fsync(file);
+    } finally {
+      closeSync(file);
+    }
+    await lock.renew();
+    lock.assertHeld();
     renameSync(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => {}); // there is none, or the sweep removes it
     throw error;
   }
-  if (flush) await flushFolder(dirname(path));
-}
-
-/** Makes a file that must not exist. */
-async function writeNew(path: string, bytes: Buffer, mode: number, flush: boolean): Promise<void> {
-  const file = await open(path, flush ? TO_WRITE | SYNC : TO_WRITE, mode);
-  try {
-    for (let at = 0; at < bytes.length; ) at += (await write(file, bytes, at, bytes.length - at, null)).bytesWritten;
-    if (flush && SYNC === 0) await fsync(file);
-  } finally {
-    closeSync(file);
-  }
 }
 
 /** Removes a file that exists; synchronously, for the same reason. */
-export async function removeFile(path: string, { guard, flush }: Change): Promise<void> {
-  await guard.renew();
-  guard.assertHeld();
+export async function removeFile(path: string, lock: Lock): Promise<void> {
+  await lock.renew();
+  lock.assertHeld();
   unlinkSync(path);
-  if (flush) await flushFolder(dirname(path));
 }

@@ -10,7 +10,7 @@ import {
 } from 'koa-wsession/store';
 import { readText, removeFile, replaceFile } from './atomic-file.js';
 import { assertInTime, codeOf } from './errors.js';
-import { makeFolder, readFolder } from './folder.js';
+import { flushFolder, makeFolder, readFolder } from './folder.js';
 import { IDENTITY } from './identity.js';
 import type { Lock, Locks } from './lock.js';
 
@@ -80,41 +80,39 @@ export class RecordFiles {
    * @throws LockError where the lock isn't free in time or was held for too long; TimeoutError where the deadline passed;
    * TypeError for a write under a key that is no address
    */
-  async change<T>(
-    address: string,
-    { deadline }: Call,
-    decide: (found: SessionRecord | Absent) => Decision<T>,
-  ): Promise<T> {
+  async change<T>(address: string, call: Call, decide: (found: SessionRecord | Absent) => Decision<T>): Promise<T> {
     if (!isAddress(address)) return refuseContent(decide(undefined));
     const { directory, flush, locks } = this.#options;
-    const path = this.pathOf(address);
-    const attempt = (): Promise<T> =>
-      locks.hold(path, deadline, async (lock) =>
-        this.#apply(address, lock, deadline, decide(await this.read(address, { deadline }))),
+    const attempt = async (): Promise<T> => {
+      const [answer, isToFlush] = await locks.hold(this.pathOf(address), call.deadline, async (lock) =>
+        this.#apply(address, lock, call, decide(await this.read(address, call))),
       );
-    try {
-      return await attempt();
-    } catch (error) {
+      // The lock is free by now: it protects the step from one content to the next, which is done.
+      if (isToFlush) await flushFolder(directory);
+      return answer;
+    };
+    return attempt().catch(async (error) => {
       if (codeOf(error) !== 'ENOENT') throw error;
       // The folder doesn't exist yet, or was deleted.
-      assertInTime(deadline);
+      assertInTime(call.deadline);
       await makeFolder(directory, flush);
       return attempt();
-    }
+    });
   }
 
-  /** Not async: a function that waits for the disk would keep all of the old and the new content in memory. */
-  #apply<T>(address: string, guard: Lock, deadline: number, { answer, content }: Decision<T>): T | Promise<T> {
-    if (content === undefined) return answer;
-    const { flush } = this.#options;
+  /**
+   * Returns the answer, and whether the folder is to be flushed. Not async: a function that waits for the disk would keep
+   * all of the old and the new content in memory.
+   */
+  #apply<T>(address: string, lock: Lock, { deadline }: Call, { answer, content }: Decision<T>): Promise<[T, boolean]> {
+    if (content === undefined) return Promise.resolve([answer, false]);
     const path = this.pathOf(address);
-    if (content === null) return removeFile(path, { guard, flush }).then(() => answer);
+    const { flush } = this.#options;
+    if (content === null) return removeFile(path, lock).then(() => [answer, flush]);
     assertInTime(deadline);
-    const [text, mode] = isRecord(content)
-      ? [packRecord(address, content), 0o600]
-      : [packMark(address, content), MARK_MODE];
-    const temporary = `${path}.${guard.identity}.tmp`;
-    return replaceFile(path, text, { temporary, mode, guard, flush }).then(() => answer);
+    const text = isRecord(content) ? packRecord(address, content) : packMark(address, content);
+    const mode = isRecord(content) ? 0o600 : MARK_MODE;
+    return replaceFile(path, text, mode, flush, lock).then(() => [answer, flush]);
   }
 
   /** Removes a file that holds nothing live, unless it is being written. Returns whether it removed it. */
@@ -129,7 +127,7 @@ export class RecordFiles {
     if (await isNeeded()) return false;
     return locks.hold(path, deadline, async (lock) => {
       if (await isNeeded()) return false;
-      await removeFile(path, { guard: lock, flush: false });
+      await removeFile(path, lock);
       return true;
     });
   }
