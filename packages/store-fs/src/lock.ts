@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readlinkSync, unlinkSync } from 'node:fs';
-import { lstat, readlink, symlink } from 'node:fs/promises';
+import fs, { readlinkSync, unlinkSync } from 'node:fs';
+import { lstat, readlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertInTime, codeOf, LockError, unlessMissing } from './errors.js';
@@ -98,17 +98,17 @@ export class Locks {
   }
 
   /** Makes a link with an identity that is never used again; `undefined` where there is a link already. */
-  async #make(path: string, deadline: number): Promise<Lock | undefined> {
+  #make(path: string, deadline: number): Promise<Lock | undefined> {
     const identity = `${PROCESS}.${this.#store}.${(this.#count++).toString(36)}`;
     // Its time runs from here, before the call is queued.
     const lock = new Lock(identity, path, deadline, () => this.#claimBreak(path, path, identity));
-    try {
-      await symlink(identity, path, 'junction'); // the kind of link that every user of Windows may make
-      return lock;
-    } catch (error) {
-      if (codeOf(error) === 'EEXIST') return undefined;
-      throw explain(error, dirname(path));
-    }
+    return new Promise((resolve, reject) => {
+      // A junction is the kind of link that every user of Windows may make.
+      fs.symlink(identity, path, 'junction', (error) => {
+        if (error && error.code !== 'EEXIST') reject(explain(error, dirname(path)));
+        else resolve(error ? undefined : lock);
+      });
+    });
   }
 }
 

@@ -3,14 +3,12 @@ export class Queues {
   /** The end of the last work of each key. Never rejects. */
   readonly #ends: Map<string, Promise<unknown>> = new Map();
 
-  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+  run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const turn = (this.#ends.get(key) ?? Promise.resolve()).then(work);
-    const end = turn.catch(() => {}); // its own caller gets the error
+    const end: Promise<unknown> = turn
+      .catch(() => {})
+      .then(() => this.#ends.get(key) === end && this.#ends.delete(key));
     this.#ends.set(key, end);
-    try {
-      return await turn;
-    } finally {
-      if (this.#ends.get(key) === end) this.#ends.delete(key);
-    }
+    return turn;
   }
 }

@@ -42,7 +42,7 @@ function count(name: string): void {
 
 type AnyFunction = (...args: unknown[]) => unknown;
 
-for (const name of ['open', 'read', 'write', 'fsync']) {
+for (const name of ['open', 'read', 'write', 'fsync', 'symlink']) {
   const original = (fs as unknown as Record<string, AnyFunction>)[name] as AnyFunction;
   // What promisify makes of the original is something special; of this, it is the same.
   const replaced = Object.assign(
@@ -57,7 +57,7 @@ for (const name of ['open', 'read', 'write', 'fsync']) {
   );
   Object.assign(fs, { [name]: replaced });
 }
-for (const name of ['unlink', 'symlink', 'readlink', 'lstat', 'mkdir']) {
+for (const name of ['unlink', 'readlink', 'lstat', 'mkdir']) {
   const original = (fsp as unknown as Record<string, AnyFunction>)[name] as AnyFunction;
   const replaced = async (...args: unknown[]) => {
     const todo = intercept(name);

@@ -7,6 +7,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { callbackify } from 'node:util';
 import { FsStore, type FsStoreOptions } from '@koa-wsession/store-fs';
 import { type Absent, type Call, type Changes, type Destroyed, isRecord, type SessionRecord } from 'koa-wsession/store';
 import type { Answer, Faults, Order, Task } from './child.js';
@@ -195,7 +196,7 @@ export async function errorOf(promise: Promise<unknown>): Promise<NodeJS.ErrnoEx
 
 /** The calls of the file system as they really are. */
 export const real = { ...fsp };
-const { readlinkSync, renameSync, unlinkSync } = fs;
+const { readlinkSync, renameSync, symlink, unlinkSync } = fs;
 export const realSync = { readlinkSync, renameSync, unlinkSync };
 
 type CallName = 'lstat' | 'mkdir' | 'opendir' | 'readlink' | 'symlink' | 'unlink';
@@ -206,7 +207,9 @@ export function replaceCall<K extends CallName>(
   name: K,
   fake: (...args: Parameters<(typeof fsp)[K]>) => Promise<unknown>,
 ) {
-  Object.assign(fsp, { [name]: fake });
+  // The store makes links by Node's other interface.
+  if (name === 'symlink') Object.assign(fs, { symlink: callbackify(fake as () => Promise<unknown>) });
+  else Object.assign(fsp, { [name]: fake });
   syncBuiltinESMExports();
 }
 
@@ -221,7 +224,7 @@ export function replaceSyncCall<K extends SyncCallName>(
 
 export function restoreCalls(): void {
   Object.assign(fsp, real);
-  Object.assign(fs, realSync);
+  Object.assign(fs, realSync, { symlink });
   syncBuiltinESMExports();
 }
 
