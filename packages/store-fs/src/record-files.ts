@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { sep } from 'node:path';
 import {
   type Absent,
   type Call,
@@ -53,12 +53,15 @@ export class RecordFiles {
   /** The names of the files, of their locks and claims, and of temporary files: file, address, `.lock`, identity. */
   readonly names: RegExp;
   readonly #options: RecordFilesOptions;
+  /** The part of a path before the address. */
+  readonly #before: string;
 
   constructor(options: RecordFilesOptions) {
     const [before, after] = [options.prefix, options.suffix].map((text) => text.replaceAll('.', '\\.'));
     const leftover = `(\\.lock)(?:\\.${IDENTITY})?|\\.(${IDENTITY})\\.tmp`;
     this.names = new RegExp(`^(${before}([\\w-]{43})${after})(?:${leftover})?$`);
     this.#options = options;
+    this.#before = options.directory + sep + options.prefix;
   }
 
   /** Takes no lock: a file is only ever replaced as a whole. */
@@ -143,8 +146,7 @@ export class RecordFiles {
   }
 
   pathOf(address: string): string {
-    const { directory, prefix, suffix } = this.#options;
-    return join(directory, prefix + address + suffix);
+    return this.#before + address + this.#options.suffix;
   }
 }
 

@@ -48,6 +48,25 @@ describe('a session', () => {
     });
   }
 
+  it('keeps its own content, however many are read and written at the same time', async () => {
+    const store = folder.current.store({ fsync: false });
+    const sizes = [10, 3000, 50_000, 100_000, 131_072, 200_000];
+    const contents = Array.from({ length: 90 }, (_, i) => ({
+      own: String(i),
+      filling: String.fromCharCode(i % 2 ? 97 + (i % 26) : 0x400 + i).repeat(sizes[i % sizes.length] as number),
+    }));
+    const addresses = contents.map(newAddress);
+    await Promise.all(contents.map((content, i) => store.create(addresses[i] as string, recordOf(content), call())));
+    for (let round = 0; round < 3; round++) {
+      const updates = addresses.map((address) => store.update(address, changesOf({ round: String(round) }), call()));
+      const loaded = await Promise.all(addresses.map((address) => store.load(address, call())));
+      for (const [i, record] of loaded.entries()) expect(contentOf(record)).to.include(contents[i] as object);
+      await Promise.all(updates);
+    }
+    for (const [i, address] of addresses.entries())
+      expect(contentOf(await store.load(address, call()))).to.deep.equal({ ...contents[i], round: '2' });
+  });
+
   it('over 64 MiB is refused, and what was there stays', async () => {
     const store = folder.current.store({ fsync: false });
     const address = newAddress();

@@ -166,6 +166,18 @@ describe('the lock', () => {
     expect(contentOf(await store.load(address, call())), 'reading takes no lock').to.deep.equal({ a: '1' });
   });
 
+  it('is free while the folder is flushed', async function () {
+    if (process.platform !== 'linux') this.skip(); // flushes the file by the same call
+    const { store, address, update } = await prepare();
+    const other = await folder.current.other();
+    await other.break({ fsync: { code: 'hang' } });
+    const hanging = other.next('hanging');
+    other.ask('update', address, changesOf({ b: '1' })).catch(() => {});
+    await hanging;
+    expect(await update('c')).to.include({ outcome: 'updated' });
+    expect(contentOf(await store.load(address, call()))).to.deep.equal({ a: '1', b: '1', c: '1' });
+  });
+
   it('of a killed process is broken by the next writer, at once', async () => {
     const { store, address, update } = await prepare();
     const other = await folder.current.other();
