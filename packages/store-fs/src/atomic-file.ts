@@ -2,7 +2,7 @@ import { isAscii, isUtf8 } from 'node:buffer';
 import fs, { closeSync, fstatSync, renameSync, unlinkSync } from 'node:fs';
 import { unlink } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { giveBack, ROOM, takeBuffer } from './buffers.js';
+import { giveBack, takeBuffer } from './buffers.js';
 import { codeOf } from './errors.js';
 import type { Lock } from './lock.js';
 
@@ -32,6 +32,9 @@ const SYNC: number = process.platform === 'linux' ? fs.constants.O_SYNC : 0;
 /** A link, a folder, a pipe, a socket. (EMLINK is FreeBSD's ELOOP.) */
 const NO_FILE: ReadonlySet<unknown> = new Set(['ELOOP', 'EMLINK', 'EISDIR', 'EAGAIN', 'ENXIO']);
 
+/** Room for most sessions, so that one call reads them. */
+const USUAL_BYTES = 8192;
+
 /** Larger files are neither written nor read, since either takes all of it in memory. */
 const MAX_BYTES: number = 64 * 1024 * 1024;
 
@@ -50,34 +53,30 @@ export async function readText(path: string): Promise<string | undefined> {
 }
 
 async function readAll(file: number): Promise<string> {
+  const start = takeBuffer(USUAL_BYTES);
   try {
-    const start = takeBuffer(ROOM);
-    const { bytesRead } = await read(file, start, 0, ROOM, null);
-    if (bytesRead < ROOM) return decode(start, bytesRead);
+    const { bytesRead } = await read(file, start, 0, start.length, null);
+    if (bytesRead < start.length) return decode(start.subarray(0, bytesRead));
 
     const { size } = fstatSync(file);
-    if (size < ROOM || size > MAX_BYTES) return ''; // devices have no size
-    const whole = takeBuffer(size);
+    if (size < start.length || size > MAX_BYTES) return ''; // devices have no size
+    const whole = Buffer.allocUnsafeSlow(size);
     let length = start.copy(whole);
-    giveBack(start);
     while (length < size) {
       const { bytesRead } = await read(file, whole, length, size - length, null);
       if (bytesRead === 0) return '';
       length += bytesRead;
     }
-    return decode(whole, size);
+    return decode(whole);
   } finally {
+    giveBack(start);
     closeSync(file);
   }
 }
 
-/** What the first `length` bytes say; gives the buffer back. */
-function decode(buffer: Buffer, length: number): string {
-  const bytes = buffer.subarray(0, length);
+function decode(bytes: Buffer): string {
   // A record measures itself in characters, and half of one at a torn end would be decoded into a whole one.
-  const text = isAscii(bytes) ? bytes.toString('latin1') : isUtf8(bytes) ? bytes.toString() : '';
-  giveBack(buffer);
-  return text;
+  return isAscii(bytes) ? bytes.toString('latin1') : isUtf8(bytes) ? bytes.toString() : '';
 }
 
 /**

@@ -36,7 +36,7 @@ describe('a session', () => {
     }
   });
 
-  for (const bytes of [131_071, 131_072, 131_073, 262_144, 3_000_000]) {
+  for (const bytes of [8192, 131_071, 131_072, 131_073, 262_144, 3_000_000]) {
     it(`may take ${bytes} bytes`, async () => {
       const store = folder.current.store();
       const address = newAddress();
