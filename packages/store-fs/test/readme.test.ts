@@ -11,11 +11,12 @@ describe('the README', () => {
     const [address, record] = [newAddress(), recordOf({ name: '"Ada"' })];
     await store.create(address, record, call());
     const [line = ''] = readFileSync(folder.current.file(address), 'utf8').split('\n');
-    const [version, createdAt, updatedAt, expiresAt, revision, ...lengths] = line
+    const [version, createdAt = 0, untilUpdated = 0, untilExpiry = 0, revision, ...lengths] = line
       .split(',')
-      .map((text) => Number.parseInt(text, 36));
-    expect([version, revision]).to.deep.equal([2, 1]);
-    expect({ ...record, createdAt, updatedAt, expiresAt }).to.deep.equal(record);
+      .map(Number);
+    const updatedAt = createdAt + untilUpdated;
+    expect([version, revision]).to.deep.equal([3, 1]);
+    expect({ ...record, createdAt, updatedAt, expiresAt: updatedAt + untilExpiry }).to.deep.equal(record);
     expect(lengths).to.deep.equal([43, 4, 5]);
   });
 });
