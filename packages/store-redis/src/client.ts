@@ -1,8 +1,10 @@
-/** An argument of a command. */
-export type Argument = string | number | Buffer;
+/** Until when a command may be sent, in `performance.now()` milliseconds: 0 as soon as no caller waits for it any more. */
+export interface Limit {
+  deadline: number;
+}
 
-/** Sends a command. `deadline`: a command that wasn't sent by then need not be sent any more. */
-export type Send = (line: readonly Argument[], deadline: number) => Promise<unknown>;
+/** Sends a command, and never after its limit. */
+export type Send = (line: readonly string[], limit: Limit) => Promise<unknown>;
 
 /** What differs between the clients. */
 export interface Client {
@@ -16,14 +18,8 @@ export interface Client {
   listen(how: 'on' | 'off', wake: () => void, note: (error: unknown) => void): void;
   /** Connects a client that leaves this to the first command. */
   connect(): void;
-  /** Sends a script and its arguments to the master of its key. */
-  runScript(
-    command: 'eval' | 'evalsha',
-    script: string,
-    key: string,
-    args: readonly Argument[],
-    deadline: number,
-  ): Promise<unknown>;
+  /** Sends a command to the master of its key. */
+  send(line: readonly string[], limit: Limit, key: string): Promise<unknown>;
   /** How to send commands without keys to each server that takes writes: one, or the masters of a Cluster. */
   primaries(): Promise<Send[]>;
   /**

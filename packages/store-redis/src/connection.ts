@@ -1,6 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { type Call, checkOption } from 'koa-wsession/store';
-import { type Argument, type Client, millisecondsUntil, type Send } from './client.js';
+import { type Client, type Limit, millisecondsUntil, type Send } from './client.js';
 import { isUnknownScript, messageOf, toPlainError } from './errors.js';
 import { Feed } from './feed.js';
 import { type IoredisLike, ioredis, isIoredis } from './ioredis.js';
@@ -19,7 +18,8 @@ export type RedisLike = IoredisLike | NodeRedisLike;
  */
 export class Connection {
   readonly #client: Client;
-  readonly #prefix: string;
+  /** All that comes before an address in its key. */
+  readonly prefix: string;
   #isUsed = false;
   /** Calls that wait for the client to be ready. However many, the client has one listener of ours. */
   readonly #waiting: Set<() => void> = new Set();
@@ -42,12 +42,7 @@ export class Connection {
       'createCluster(…)); for tests without Redis, use MemoryStore in place of a mock';
     checkOption('redis', redis, (value) => isIoredis(value) || isNodeRedis(value), expected);
     this.#client = isIoredis(redis) ? ioredis(redis) : nodeRedis(redis as NodeRedisLike);
-    this.#prefix = prefix;
-  }
-
-  /** All that comes before an address in its key. */
-  get prefix(): string {
-    return this.#client.keyPrefix + this.#prefix;
+    this.prefix = this.#client.keyPrefix + prefix;
   }
 
   /** The changes of what is stored under the prefix; `undefined` with a Cluster. */
@@ -57,62 +52,44 @@ export class Connection {
   }
 
   /**
-   * Runs a script on one key; one that writes gets the time and an idempotency key as its first arguments. Sends nothing
-   * after the deadline. Rejects with a plain Error when Redis can't be reached or refuses.
+   * Runs a script on one key. Sends nothing after the deadline. Rejects with a plain Error when Redis can't be reached or
+   * refuses.
    */
-  async run(script: Script, key: string, args: readonly Argument[], { deadline }: Call): Promise<unknown> {
-    const reply = await (script.writes
-      ? this.#write(script, key, args, deadline)
-      : this.#evaluate(script, key, args, deadline));
+  async run({ sha, source }: Script, key: string, args: readonly string[], { deadline }: Call): Promise<unknown> {
+    const fullKey = this.prefix + key;
+    const reply = await this.#send(deadline, (limit, isUnknown) => {
+      const script = isUnknown ? ['eval', source] : ['evalsha', sha];
+      return this.#client.send([...script, '1', fullKey, ...args], limit, fullKey);
+    });
     if (!this.#isUsed) void warnOfEviction(this.primaries(deadline));
     this.#isUsed = true;
     return reply;
   }
 
-  /**
-   * Runs a script at most once and never too late.
-   *
-   * A client that loses the connection sends unanswered commands again once it is connected, be it hours later; none can
-   * be taken back. The record remembers the idempotency key, so that an update that arrives twice is carried out once. And
-   * the key is a Buffer, which the client writes out as it is when it sends: wiped at the deadline, it makes a command that
-   * is still sent do nothing. (Otherwise a write whose request got a 503 would overwrite what another process stored since.)
-   */
-  async #write(script: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
-    const idempotencyKey = newIdempotencyKey();
-    const timer = setTimeout(() => idempotencyKey.fill(0), millisecondsUntil(deadline));
-    try {
-      return await this.#evaluate(script, key, [Date.now(), idempotencyKey, ...args], deadline);
-    } finally {
-      clearTimeout(timer);
-      idempotencyKey.fill(0);
-    }
-  }
-
-  async #evaluate({ sha, source }: Script, key: string, args: readonly Argument[], deadline: number): Promise<unknown> {
-    const run = (command: 'eval' | 'evalsha', script: string): Promise<unknown> =>
-      this.#send(deadline, () => this.#client.runScript(command, script, this.#prefix + key, args, deadline));
-    try {
-      return await run('evalsha', sha);
-    } catch (error) {
-      if (!isUnknownScript(error)) throw error;
-      return run('eval', source);
-    }
-  }
-
   /** How to send commands without keys to each server that takes writes. */
   async primaries(deadline: number): Promise<Send[]> {
     const primaries = await this.#send(deadline, () => this.#client.primaries());
-    return primaries.map((send) => (line, until) => this.#send(until, () => send(line, until)));
+    return primaries.map(
+      (send) =>
+        (line, { deadline }) =>
+          this.#send(deadline, (limit) => send(line, limit)),
+    );
   }
 
-  /** Sends a command; again if it was lost with the connection and the client doesn't repeat it by itself. */
-  async #send<T>(deadline: number, send: () => Promise<T>): Promise<T> {
-    for (;;) {
+  /**
+   * Sends a command; again if Redis doesn't know its script, or if it was lost with the connection and the client doesn't
+   * repeat it by itself.
+   */
+  async #send<T>(deadline: number, send: (limit: Limit, isUnknown: boolean) => Promise<T>): Promise<T> {
+    for (let isUnknown = false; ; ) {
       while (!this.#isReady(deadline)) await this.#change(deadline);
+      const limit = { deadline };
       try {
-        return await send();
+        return await send(limit, isUnknown);
       } catch (error) {
-        if (this.#client.status === 'ready') throw toPlainError(error);
+        limit.deadline = 0; // the client may still have it
+        if (!isUnknown && isUnknownScript(error)) isUnknown = true;
+        else if (this.#client.status === 'ready') throw toPlainError(error);
       }
     }
   }
@@ -145,17 +122,4 @@ export class Connection {
       this.#waiting.add(resume);
     });
   }
-}
-
-/** Random bytes in stock: a call for six takes as long as a call for hundreds. Another stock each time, since keys are wiped. */
-let stock: Buffer = Buffer.alloc(0);
-let used = 0;
-
-function newIdempotencyKey(): Buffer {
-  if (used === stock.length) {
-    stock = randomBytes(6 * 256);
-    used = 0;
-  }
-  used += 6;
-  return stock.subarray(used - 6, used);
 }

@@ -7,7 +7,7 @@ export class ReplyError extends Error {
 
 /** Redis doesn't know the script: it is new, or Redis was restarted, failed over or told to forget its scripts. */
 export function isUnknownScript(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('Redis: NOSCRIPT');
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }
 
 /**

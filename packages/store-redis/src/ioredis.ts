@@ -1,4 +1,5 @@
-import type { Argument, Client, Tracking, TrackingListener } from './client.js';
+import type { Writable } from 'node:stream';
+import type { Client, Limit, Tracking, TrackingListener } from './client.js';
 
 /** A client of ioredis 5 or 6, for one server, Sentinel (`new Redis(…)`) or Cluster (`new Redis.Cluster(…)`). */
 export interface IoredisLike {
@@ -6,10 +7,10 @@ export interface IoredisLike {
   readonly status: string;
   /** The client's options. */
   readonly options: { readonly keyPrefix?: string | Buffer | undefined };
-  /** Makes a function that sends a command. */
-  createBuiltinCommand(name: string): {
-    string(this: IoredisLike, args: readonly Argument[]): Promise<unknown>;
-  };
+  /** Makes a function that makes a `Command`, and has its `this` send it. */
+  createBuiltinCommand(name: string): { string(this: unknown, args: readonly string[]): unknown };
+  /** Sends a command. */
+  sendCommand(command: never): unknown;
   /** The servers of a Cluster. */
   nodes?(role: 'master'): IoredisLike[];
   /** Makes another client with the same options, but for these. */
@@ -46,18 +47,37 @@ export function ioredis(redis: IoredisLike): Client {
     connect() {
       if (redis.status === 'wait') redis.connect().catch(() => {}); // the client reports it itself
     },
-    runScript: (command, script, key, args) => send(redis, [command, script, 1, key, ...args]),
-    primaries: async () => (redis.nodes?.('master') ?? [redis]).map((node) => (line) => send(node, line)),
+    send: (line, limit) => send(redis, line, limit),
+    primaries: async () => (redis.nodes?.('master') ?? [redis]).map((node) => (line, limit) => send(node, line, limit)),
     track: redis.duplicate && !redis.nodes ? (prefix, listener) => track(redis, prefix, listener) : undefined,
   };
 }
 
+/** A command of ioredis. */
+interface Command {
+  reject(error: Error): void;
+  /** What is written to the socket, each time that the command is sent. */
+  toWritable(socket: Writable): string | Buffer;
+}
+
+/** In place of a client: gives back the command that it is to send. */
+const MAKE = { options: {}, sendCommand: (command: Command): Command => command };
+
 /**
- * Sends a command as a method such as `redis.evalsha` would, without two things: no auto-pipelining, which groups scripts
- * by the wrong key and fails whole where a connection breaks; no spread, which overflows the stack with many arguments.
+ * Sends a command as a method such as `redis.evalsha` would, with two differences: no auto-pipelining, which groups scripts by the wrong
+ * key, and fails whole where a connection breaks. And a client that loses the connection sends unanswered commands again once it is connected, be it hours later; none can be
+ * taken back. Past its limit, a command is sent as a `PING`. (Otherwise a write whose request got a 503 would overwrite
+ * what another process stored since.)
  */
-function send(redis: IoredisLike, [name, ...args]: readonly Argument[]): Promise<unknown> {
-  return redis.createBuiltinCommand(String(name)).string.call(redis, args);
+function send(redis: IoredisLike, [name, ...args]: readonly string[], limit: Limit): Promise<unknown> {
+  const command = redis.createBuiltinCommand(String(name)).string.call(MAKE, args) as Command;
+  const { toWritable } = command;
+  command.toWritable = (socket) => {
+    if (performance.now() < limit.deadline) return toWritable.call(command, socket);
+    command.reject(new Error('TIMEOUT command abandoned: the request timed out'));
+    return '*1\r\n$4\r\nPING\r\n';
+  };
+  return redis.sendCommand(command as never) as Promise<unknown>;
 }
 
 /**
@@ -72,6 +92,7 @@ function track(client: IoredisLike, prefix: string, listener: TrackingListener):
     autoResubscribe: false,
     autoResendUnfulfilledCommands: false,
   } as never) as IoredisLike;
+  const run = (...line: string[]): Promise<unknown> => send(redis, line, { deadline: Number.POSITIVE_INFINITY });
   redis.on('ready', () => listener.ready());
   redis.on('close', () => listener.lost());
   redis.on('error', () => {}); // the app's own client reports that Redis is away
@@ -79,11 +100,11 @@ function track(client: IoredisLike, prefix: string, listener: TrackingListener):
   redis.connect().catch(() => {});
   return {
     async begin() {
-      const id = String(await send(redis, ['client', 'id']));
-      await send(redis, ['client', 'tracking', 'on', 'redirect', id, 'bcast', 'prefix', prefix]);
-      await send(redis, ['subscribe', '__redis__:invalidate']);
+      const id = String(await run('client', 'id'));
+      await run('client', 'tracking', 'on', 'redirect', id, 'bcast', 'prefix', prefix);
+      await run('subscribe', '__redis__:invalidate');
     },
-    ping: () => send(redis, ['ping']),
+    ping: () => run('ping'),
     close: () => redis.disconnect?.(),
   };
 }

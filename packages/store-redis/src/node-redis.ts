@@ -1,4 +1,4 @@
-import { type Argument, type Client, millisecondsUntil, type Tracking, type TrackingListener } from './client.js';
+import { type Client, type Limit, millisecondsUntil, type Tracking, type TrackingListener } from './client.js';
 
 /** A client of node-redis 5 or 6, for one server (`createClient(…)`) or Cluster (`createCluster(…)`). */
 export interface NodeRedisLike {
@@ -56,14 +56,11 @@ export function nodeRedis(redis: NodeRedisLike): Client {
       redis[how]('error', note);
     },
     connect() {}, // the app does
-    runScript(command, script, key, args, deadline) {
-      const prefixed = keyPrefix + key; // added by methods such as evalSha, but not by sendCommand
-      return send(redis, [command, script, 1, prefixed, ...args], deadline, isCluster ? [prefixed, false] : []);
-    },
+    send: (line, limit, key) => send(redis, line, limit, isCluster ? [key, false] : []),
     async primaries() {
       const clients = (redis.masters ?? []).map((node) => redis.nodeClient?.(node) ?? redis);
       return (isCluster ? await Promise.all(clients) : [redis]).map(
-        (client) => (line, deadline) => send(client, line, deadline),
+        (client) => (line, limit) => send(client, line, limit),
       );
     },
     track: redis.duplicate && !isCluster ? (prefix, listener) => track(redis, prefix, listener) : undefined,
@@ -72,17 +69,21 @@ export function nodeRedis(redis: NodeRedisLike): Client {
 
 /**
  * Sends a command as it is: methods such as `evalSha` overflow the stack with many arguments. The signal takes back a command
- * that wasn't sent by the deadline. An empty `typeMapping`: replies are strings, whatever the client was told.
+ * that wasn't sent by the deadline; one that is sent all the same, by a path that forgets the signal, is a `PING`. An empty
+ * `typeMapping`: replies are strings, whatever the client was told.
  */
 async function send(
   redis: NodeRedisLike,
-  line: readonly Argument[],
-  deadline: number,
+  line: readonly string[],
+  { deadline }: Limit,
   route: unknown[] = [],
 ): Promise<unknown> {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(), millisecondsUntil(deadline));
-  const command = line.map((arg) => (typeof arg === 'number' ? String(arg) : arg));
+  const command = [...line];
+  const timer = setTimeout(() => {
+    controller.abort();
+    command.splice(0, command.length, 'PING');
+  }, millisecondsUntil(deadline));
   const options = { abortSignal: controller.signal, typeMapping: {} };
   try {
     return await redis.sendCommand(...([...route, command, options] as never[]));
@@ -98,7 +99,7 @@ function track(client: NodeRedisLike, prefix: string, listener: TrackingListener
     emitInvalidate: true,
     clientSideCache: undefined,
   } as never) as NodeRedisLike;
-  const run = (...line: string[]): Promise<unknown> => send(redis, line, Number.POSITIVE_INFINITY);
+  const run = (...line: string[]): Promise<unknown> => send(redis, line, { deadline: Number.POSITIVE_INFINITY });
   redis.on('ready', () => listener.ready());
   for (const event of ['error', 'reconnecting', 'end']) redis.on(event, (error) => listener.lost(error));
   redis.on('invalidate', (key) => listener.changed(key === null ? null : [key]));

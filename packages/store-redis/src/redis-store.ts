@@ -18,9 +18,8 @@ import {
 } from 'koa-wsession/store';
 import { Connection, type RedisLike } from './connection.js';
 import { ReplyError } from './errors.js';
-import type { Feed } from './feed.js';
-import { toExpected, toField, toFields, toList, toRecord } from './record.js';
-import { CREATE, DESTROY, INDEX_ADD, INDEX_KEYS, INDEX_REMOVE, LOAD, UPDATE } from './scripts.js';
+import { toFields, toList, toOperations, toRecord } from './record.js';
+import { CREATE, DESTROY, INDEX_ADD, INDEX_KEYS, INDEX_REMOVE, LOAD, stamp, UPDATE } from './scripts.js';
 import { scan } from './servers.js';
 
 /** What `new RedisStore(redis, options)` takes. */
@@ -45,26 +44,25 @@ export class RedisStore implements Store {
   readonly domain: string | undefined;
   readonly capabilities: Capabilities = { seals: false, merges: true, revokes: true };
   /** For a near cache; not with a Cluster. Has a connection of its own, which `close()` closes. */
-  readonly changes?: ChangeFeed;
+  readonly changes?: ChangeFeed & { close(): void };
   /** The sessions of each owner: a sorted set for each group, under `group:` (no address has a `:`). */
   readonly index: SessionIndex = {
     add: async (group, key, until, call) => {
-      const reply = await this.#redis.run(INDEX_ADD, `group:${group}`, [key, until, call.limit ?? ''], call);
-      const [outcome] = toList(reply);
-      if (outcome !== 'added' && outcome !== 'full') throw new ReplyError();
-      return outcome === 'added';
+      const args = [...stamp(), key, String(until), String(call.limit ?? '')];
+      const reply = await this.#redis.run(INDEX_ADD, `group:${group}`, args, call);
+      if (reply !== 'added' && reply !== 'full') throw new ReplyError();
+      return reply === 'added';
     },
     remove: async (group, key, call) => {
-      const [outcome] = toList(await this.#redis.run(INDEX_REMOVE, `group:${group}`, [key], call));
-      if (outcome !== 'removed') throw new ReplyError();
+      const reply = await this.#redis.run(INDEX_REMOVE, `group:${group}`, [...stamp(), key], call);
+      if (reply !== 'removed') throw new ReplyError();
     },
     keys: async (group, call) => {
-      const keys = toList(await this.#redis.run(INDEX_KEYS, `group:${group}`, [Date.now()], call));
+      const keys = toList(await this.#redis.run(INDEX_KEYS, `group:${group}`, [String(Date.now())], call));
       if (keys.includes(null)) throw new ReplyError();
       return keys as string[];
     },
   };
-  readonly #feed: Feed | undefined;
   readonly #redis: Connection;
 
   /**
@@ -81,14 +79,14 @@ export class RedisStore implements Store {
     const { prefix = 'wppsess:' } = options;
     checkOption('prefix', prefix, isPrefix, 'a string without NUL and without lone surrogates');
     this.#redis = new Connection(redis, prefix);
-    this.#feed = this.#redis.feed();
-    if (this.#feed) this.changes = this.#feed;
+    const feed = this.#redis.feed();
+    if (feed) this.changes = feed;
   }
 
   async load(key: string, call: Call): Promise<SessionRecord | Absent> {
     const reply = await this.#redis.run(LOAD, key, [], call);
     if (reply === null) return undefined;
-    const loaded = toRecord(reply);
+    const loaded = toRecord(toList(reply));
     if (loaded === undefined) return 'corrupt';
     if (isReplacement(loaded)) return Date.now() < loaded.until ? loaded : undefined;
     return Date.now() < loaded.expiresAt ? loaded : 'expired';
@@ -96,34 +94,33 @@ export class RedisStore implements Store {
 
   async create(key: string, record: SessionRecord, call: Call): Promise<Created> {
     const { createdAt, updatedAt, expiresAt, revision, entries } = record;
-    const args = [createdAt, updatedAt, expiresAt, revision, ...toFields(entries)];
-    const [outcome] = toList(await this.#redis.run(CREATE, key, args, call));
+    const instants = [createdAt, updatedAt, expiresAt, revision].map(String);
+    const outcome = await this.#redis.run(CREATE, key, [...stamp(), ...instants, ...toFields(entries)], call);
     if (outcome !== 'created' && outcome !== 'exists') throw new ReplyError();
     return { outcome };
   }
 
   async update(key: string, changes: Changes, call: Call): Promise<Updated> {
-    const { set, expect = NOTHING_EXPECTED, updatedAt, expiresAt = '' } = changes;
-    const args = [
-      ...[updatedAt, expiresAt, expect.size, ...toExpected(expect)],
-      ...[set.size, ...toFields(set), ...changes.delete.map(toField)],
-    ];
-    const [outcome, ...rest] = toList(await this.#redis.run(UPDATE, key, args, call));
-    if (outcome === 'gone') return { outcome };
-    if (outcome === 'updated' && rest[0]) return { outcome, revision: Number(rest[0]) };
-    if (outcome !== 'conflict' || rest.length !== expect.size) throw new ReplyError();
-    return { outcome, actual: new Map(Array.from(expect.keys(), (name, i) => [name, rest[i] ?? undefined])) };
+    const { updatedAt, expiresAt = '', expect } = changes;
+    const args = [...stamp(), String(updatedAt), String(expiresAt), ...toOperations(changes)];
+    const reply = await this.#redis.run(UPDATE, key, args, call);
+    if (reply === 'gone') return { outcome: reply };
+    if (typeof reply === 'string' && /^\d+$/.test(reply)) return { outcome: 'updated', revision: Number(reply) };
+    const [outcome, ...actual] = toList(reply);
+    if (outcome !== 'conflict' || actual.length !== expect?.size) throw new ReplyError();
+    return { outcome, actual: new Map(Array.from(expect.keys(), (name, i) => [name, actual[i] ?? undefined])) };
   }
 
   async destroy(key: string, call: DestroyCall): Promise<Destroyed> {
-    const { replaced, revision = '' } = call;
-    const reply = await this.#redis.run(DESTROY, key, [revision, replaced?.by ?? '', replaced?.until ?? ''], call);
-    const [outcome, rest] = Array.isArray(reply) ? reply : [];
-    if (outcome === 'none') return { outcome };
-    if (outcome === 'replaced' && typeof rest === 'string') return { outcome, by: rest };
-    const record = outcome === 'destroyed' || outcome === 'changed' ? toRecord(rest) : undefined;
-    if (record === undefined || isReplacement(record)) throw new ReplyError();
-    return { outcome, record };
+    const { replaced, revision } = call;
+    const args = [...stamp(), String(revision ?? ''), replaced?.by ?? '', String(replaced?.until ?? '')];
+    const reply = await this.#redis.run(DESTROY, key, args, call);
+    if (reply === null) return { outcome: 'none' };
+    const found = toRecord(toList(reply));
+    if (found === undefined) throw new ReplyError();
+    if (isReplacement(found)) return { outcome: 'replaced', by: found.by };
+    const isOther = revision !== undefined && revision !== found.revision;
+    return { outcome: isOther ? 'changed' : 'destroyed', record: found };
   }
 
   /** A failover or a restart of Redis in the middle is an error at the end. */
@@ -134,11 +131,9 @@ export class RedisStore implements Store {
 
   /** Closes the connection of `changes`, if it was used. The app closes the client. */
   close(): void {
-    this.#feed?.close();
+    this.changes?.close();
   }
 }
-
-const NOTHING_EXPECTED: ReadonlyMap<string, string | undefined> = new Map();
 
 function isPrefix(value: unknown): boolean {
   return typeof value === 'string' && value.isWellFormed() && !value.includes('\0');

@@ -1,11 +1,9 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 
 /** A Lua script, and the SHA-1 by which Redis knows it once it has run. */
 export interface Script {
   readonly source: string;
   readonly sha: string;
-  /** Whether its first arguments are the time and an idempotency key. */
-  readonly writes: boolean;
 }
 
 /*
@@ -19,26 +17,37 @@ export interface Script {
  * A session that goes on under another id leaves a mark for a while: a hash of `b` (by), the key of its successor, and `e`.
  */
 
-/** Answers the hash as a flat list, nil where there is nothing, or its type where it is no hash. The caller looks at the expiry. */
-export const LOAD: Script = script(`
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind == 'hash' then return redis.call('HGETALL', KEYS[1]) end
+/**
+ * Replies with the hash as a list, without the idempotency keys. Clients take long to read many strings, so a list of small
+ * ones is sent as JSON; large ones take longer to escape.
+ */
+const READ = `
+local key = KEYS[1]
+local kind = redis.call('TYPE', key).ok
+local function hash()
+  local list, size = redis.call('HGETALL', key), 0
+  for i = 1, #list, 2 do
+    if list[i] == 'k' then list[i + 1] = '' end
+    size = size + #list[i] + #list[i + 1]
+  end
+  return size < 100 * #list and cjson.encode(list) or list
+end
+`;
+
+/** Replies with the hash, nil where there is nothing, or its type where it is no hash. The caller looks at the expiry. */
+export const LOAD: Script = script(`${READ}
+if kind == 'hash' then return hash() end
 return kind ~= 'none' and {'type', kind}
 `);
 
 /*
  * ARGV[1] is the caller's clock, by which the contract has expiry checked; Redis' own clock only removes what has expired.
- * The time to live is therefore relative, and holds whatever the two clocks say. ARGV[2] is the idempotency key, see
- * connection.ts. Fields are set one by one, since Lua can't unpack thousands of arguments. The first write of a script is
- * one that Redis refuses when it is out of memory, unless something is replaced or destroyed: all or nothing.
+ * The time to live is therefore relative, and holds whatever the two clocks say. ARGV[2] is the idempotency key. Fields are
+ * set one by one, since Lua can't unpack thousands of arguments. The first write of a script is one that Redis refuses when
+ * it is out of memory, unless something is replaced or destroyed: all or nothing.
  */
-const WRITE = `
-local key, now, name = KEYS[1], tonumber(ARGV[1]), ARGV[2]
-if name == string.rep('\\0', #name) then
-  return redis.error_reply('TIMEOUT write abandoned: the request timed out')
-end
-local kind = redis.call('TYPE', key).ok
-
+const WRITE = `${READ}
+local now, name = tonumber(ARGV[1]), ARGV[2]
 local function removeAt(instant)
   local left = math.min(math.max(0, math.ceil(tonumber(instant) - now)), 1e15)
   redis.call('PEXPIRE', key, string.format('%.0f', left))
@@ -46,7 +55,7 @@ end
 `;
 
 /** A hash that has neither expired nor lacks a field is a record or a mark; anything else is as good as nothing. */
-const SESSION = `
+const SESSION = `${WRITE}
 local fields = kind == 'hash' and redis.call('HMGET', key, 'c', 'u', 'e', 'r', 'k', 'b') or {}
 local function number(text) return text and string.find(text, '^[%d.e+-]+$') and tonumber(text) end
 local expires, revision, names, by = number(fields[3]), number(fields[4]), fields[5] or '', fields[6]
@@ -64,65 +73,67 @@ local function repeated()
 end
 `;
 
-/** ARGV[3…]: created, updated, expires, revision, {field, value}. Answers `created` or `exists`. */
-export const CREATE: Script = write(`${SESSION}
-if isRecord and repeated() then return {'created'} end
-if isRecord or isMark then return {'exists'} end
+/** ARGV[3…]: created, updated, expires, revision, {field, value}. Replies `created` or `exists`. */
+export const CREATE: Script = script(`${SESSION}
+if isRecord and repeated() then return 'created' end
+if isRecord or isMark then return 'exists' end
 if kind ~= 'none' then redis.call('DEL', key) end
 redis.call('HSET', key, 'c', ARGV[3], 'u', ARGV[4], 'e', ARGV[5], 'r', ARGV[6], 'k', name)
 for i = 7, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
 removeAt(ARGV[5])
-return {'created'}
+return 'created'
 `);
 
 /** How many writes a record remembers. */
 const REMEMBERED = 8;
 
 /**
- * ARGV[3…]: updated, expires (empty: unchanged), how many are expected, {field, `=` and its value, or empty for none}, how
- * many to set, {field, value}, {field to delete}.
- * Answers `updated` and the revision, `gone`, or `conflict` and the value of each expected field.
+ * ARGV[3…]: updated, expires (empty: unchanged), and in pairs what is expected and what is to change. Before the user's key
+ * stands `?` (expected: `=` and its value, or empty for none), `:` (to be set) or `-` (to be deleted).
+ * Replies with the revision, `gone`, or `conflict` and the value of each expected key.
  */
-export const UPDATE: Script = write(`${SESSION}
-if not isRecord then return {'gone'} end
+export const UPDATE: Script = script(`${SESSION}
+if not isRecord then return 'gone' end
 local before = repeated()
-if before then return {'updated', before} end
+if before then return before end
 
-local at, conflict, isConflict = 6, {'conflict'}, false
-for i = 1, tonumber(ARGV[5]) do
-  local value = redis.call('HGET', key, ARGV[at])
-  conflict[i + 1] = value
-  if (value and '=' .. value or '') ~= ARGV[at + 1] then isConflict = true end
-  at = at + 2
+local function each(sign, act)
+  for i = 5, #ARGV, 2 do
+    if string.sub(ARGV[i], 1, 1) == sign then act(':' .. string.sub(ARGV[i], 2), ARGV[i + 1]) end
+  end
 end
-if isConflict then return conflict end
+local actual, isConflict = {'conflict'}, false
+each('?', function(field, expected)
+  local value = redis.call('HGET', key, field)
+  actual[#actual + 1] = value
+  isConflict = isConflict or (value and '=' .. value or '') ~= expected
+end)
+if isConflict then return actual end
 
 local expiry, after = ARGV[4] ~= '' and ARGV[4], string.format('%.0f', revision + 1)
 names = string.sub(names .. name, -#name * ${REMEMBERED})
 redis.call('HSET', key, 'u', ARGV[3], 'e', expiry or fields[3], 'r', after, 'k', names)
-local deleted = at + 1 + 2 * ARGV[at]
-for i = at + 1, deleted - 1, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
-for i = deleted, #ARGV do redis.call('HDEL', key, ARGV[i]) end
+each(':', function(field, value) redis.call('HSET', key, field, value) end)
+each('-', function(field) redis.call('HDEL', key, field) end)
 if expiry then removeAt(expiry) end
-return {'updated', after}
+return after
 `);
 
 /**
  * ARGV[3…]: the revision to destroy (empty: any), and for the mark to leave: by, until (empty: none).
- * Answers `destroyed` or `changed` with the hash as a flat list, `replaced` and by, or `none`. Whatever else is under the key
- * is removed.
+ * Replies with the record or the mark that was there, or nil. A record of another revision stays, and a mark; whatever else
+ * is under the key is removed.
  */
-export const DESTROY: Script = write(`${SESSION}
-if isMark then return {'replaced', by} end
-local record = isRecord and redis.call('HGETALL', key)
-if record and ARGV[3] ~= '' and revision ~= tonumber(ARGV[3]) then return {'changed', record} end
+export const DESTROY: Script = script(`${SESSION}
+local found = (isRecord or isMark) and hash()
+local isOther = ARGV[3] ~= '' and revision ~= tonumber(ARGV[3])
+if isMark or isRecord and isOther then return found end
 if kind ~= 'none' then redis.call('DEL', key) end
-if not record then return {'none'} end
-if ARGV[5] ~= '' then
+if isRecord and ARGV[5] ~= '' then
   redis.call('HSET', key, 'b', ARGV[4], 'e', ARGV[5])
   removeAt(ARGV[5])
 end
-return {'destroyed', record}
+return found
 `);
 
 /*
@@ -130,36 +141,48 @@ return {'destroyed', record}
  * the key is no group.
  */
 
-/** ARGV[3…]: address, until, limit (empty: none). Answers `added` or `full`. */
-export const INDEX_ADD: Script = write(`
+/** ARGV[3…]: address, until, limit (empty: none). Replies `added` or `full`. */
+export const INDEX_ADD: Script = script(`${WRITE}
 if kind ~= 'none' and kind ~= 'zset' then redis.call('DEL', key) end
 local address, expires, limit = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local before = tonumber(redis.call('ZSCORE', key, address))
 local isNew = not before or before <= now
-if isNew and limit and redis.call('ZCOUNT', key, '(' .. ARGV[1], '+inf') >= limit then return {'full'} end
+if isNew and limit and redis.call('ZCOUNT', key, '(' .. ARGV[1], '+inf') >= limit then return 'full' end
 if not before or before < tonumber(expires) then redis.call('ZADD', key, expires, address) end
 redis.call('ZREMRANGEBYSCORE', key, '-inf', ARGV[1])
 local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')
 if last[2] then removeAt(last[2]) end
-return {'added'}
+return 'added'
 `);
 
-/** ARGV[3]: address. Answers `removed`, also where it wasn't there. */
-export const INDEX_REMOVE: Script = write(`
+/** ARGV[3]: address. Replies `removed`, also where it wasn't there. */
+export const INDEX_REMOVE: Script = script(`${WRITE}
 if kind == 'zset' then redis.call('ZREM', key, ARGV[3]) end
-return {'removed'}
+return 'removed'
 `);
 
-/** ARGV[1]: now. Answers the addresses. */
+/** ARGV[1]: now. Replies with the addresses. */
 export const INDEX_KEYS: Script = script(`
 if redis.call('TYPE', KEYS[1]).ok ~= 'zset' then return {} end
 return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf')
 `);
 
-function write(body: string): Script {
-  return script(WRITE + body, true);
+function script(source: string): Script {
+  return { source, sha: createHash('sha1').update(source).digest('hex') };
 }
 
-function script(source: string, writes = false): Script {
-  return { source, sha: createHash('sha1').update(source).digest('hex'), writes };
+/**
+ * What each write says first: the time, and a random idempotency key. The record remembers the key, so that an update which
+ * arrives twice, since the connection broke before its reply, is carried out once.
+ */
+export function stamp(): [now: string, name: string] {
+  if (names.length === 0)
+    names =
+      randomBytes(6 * 256)
+        .toString('base64url')
+        .match(/.{8}/g) ?? [];
+  return [String(Date.now()), names.pop() as string];
 }
+
+/** In stock: a call for six random bytes takes as long as a call for hundreds. */
+let names: string[] = [];

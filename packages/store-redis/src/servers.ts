@@ -1,5 +1,5 @@
 import type { Call } from 'koa-wsession/store';
-import type { Send } from './client.js';
+import type { Limit, Send } from './client.js';
 import { ReplyError } from './errors.js';
 import { toList } from './record.js';
 
@@ -11,11 +11,10 @@ export async function* scan(primary: Send, prefix: string, call: () => Call): As
   const run = await runOf(primary, call());
   let cursor: string | null | undefined = '0';
   do {
-    const reply = await primary(['scan', cursor, 'MATCH', match, 'COUNT', '1000'], call().deadline);
-    if (!Array.isArray(reply)) throw new ReplyError();
-    [cursor] = toList([reply[0]]);
+    const reply = await primary(['scan', cursor, 'MATCH', match, 'COUNT', '1000'], call());
+    [cursor] = toList([Object(reply)[0]]);
     if (typeof cursor !== 'string') throw new ReplyError();
-    const keys = toList(reply[1]).map((key) => key?.slice(prefix.length) ?? '');
+    const keys = toList(Object(reply)[1]).map((key) => key?.slice(prefix.length) ?? '');
     const addresses = keys.filter((key) => /^[\w-]{43}$/.test(key)); // no other program's, and none of the index
     if (addresses.length > 0) yield addresses;
   } while (cursor !== '0');
@@ -24,8 +23,8 @@ export async function* scan(primary: Send, prefix: string, call: () => Call): As
 }
 
 /** A cursor means something to one run of one server only. `undefined` where the user mayn't know. */
-async function runOf(primary: Send, { deadline }: Call): Promise<string | undefined> {
-  return /^run_id:(\w+)/m.exec(await infoOf(primary, 'server', deadline))?.[1];
+async function runOf(primary: Send, call: Call): Promise<string | undefined> {
+  return /^run_id:(\w+)/m.exec(await infoOf(primary, 'server', call))?.[1];
 }
 
 /**
@@ -34,7 +33,7 @@ async function runOf(primary: Send, { deadline }: Call): Promise<string | undefi
  */
 export async function warnOfEviction(primaries: Promise<Send[]>): Promise<void> {
   const [primary] = await primaries.catch(() => []);
-  const info = primary ? await infoOf(primary, 'memory', performance.now() + 10_000) : '';
+  const info = primary ? await infoOf(primary, 'memory', { deadline: performance.now() + 10_000 }) : '';
   const policy = /^maxmemory_policy:((?:allkeys|volatile)-[\w-]+)/m.exec(info)?.[1];
   if (policy === undefined) return;
   process.emitWarning(
@@ -44,6 +43,6 @@ export async function warnOfEviction(primaries: Promise<Send[]>): Promise<void> 
   );
 }
 
-async function infoOf(primary: Send, section: string, deadline: number): Promise<string> {
-  return String(await primary(['info', section], deadline).catch(() => ''));
+async function infoOf(primary: Send, section: string, limit: Limit): Promise<string> {
+  return String(await primary(['info', section], limit).catch(() => ''));
 }

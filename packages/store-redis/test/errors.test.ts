@@ -87,16 +87,13 @@ describe('What RedisStore makes of errors', () => {
 
   const record = ['c', '1', 'u', '1', 'e', '2', 'r', '1', ':a', '1'];
   const odd: Record<string, unknown[]> = {
-    load: [record.slice(0, 5), [...record, ':b', null], [['created']]],
-    create: [['updated'], [null]],
-    update: [['created'], ['updated'], ['conflict', '1'], ['conflict', 7]],
-    destroy: [
-      ...[record, ['destroyed'], ['destroyed', record.slice(2)], ['changed', [...record, ':b', 7]]],
-      ...[['expired'], ['replaced'], ['destroyed', ['b', 'key', 'e', '1']]],
-    ],
-    add: [['removed']],
-    remove: [['added']],
-    keys: [[null]],
+    load: [record.slice(0, 5), [...record, ':b', null], [['created']], '["c"', '{"c":1}', '["c",1]'],
+    create: ['updated', [null]],
+    update: ['created', 'updated', '-1', ['conflict', '1'], ['conflict', 7], '["conflict","1"]'],
+    destroy: [record.slice(2), [...record, ':b', 7], ['none'], ['type', 'zset'], ['b', 'key'], '["destroyed"]'],
+    add: ['removed'],
+    remove: ['added'],
+    keys: [[null], '["a",null]'],
   };
   const never = [undefined, 'OK', 7, true, {}, [7], [['created']], new Map()];
 

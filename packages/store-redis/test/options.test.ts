@@ -34,7 +34,7 @@ describe('new RedisStore(redis, options)', () => {
     ] as const) {
       const store = new RedisStore(stub, prefix === undefined ? {} : { prefix });
       await store.load('KEY', { name: 'wsession', deadline: Number.POSITIVE_INFINITY });
-      expect(evalsha.lastCall.args[0].slice(1, 3)).to.deep.equal([1, key]);
+      expect(evalsha.lastCall.args[0].slice(1, 3)).to.deep.equal(['1', key]);
     }
   });
 

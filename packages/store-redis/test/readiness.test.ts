@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { type IoredisLike, RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
+import { type Command, Redis } from 'ioredis';
 import sinon from 'sinon';
 import { call, changesOf, rejection } from 'testkit/records';
 
@@ -16,8 +17,10 @@ class FakeClient extends EventEmitter implements IoredisLike {
     this.status = status;
   }
 
-  createBuiltinCommand(name: string) {
-    return { string: name === 'evalsha' ? this.evalsha : async () => '' };
+  createBuiltinCommand = Redis.prototype.createBuiltinCommand;
+
+  sendCommand(command: Command) {
+    return command.name === 'evalsha' ? this.evalsha() : Promise.resolve('');
   }
 
   become(status: string): void {

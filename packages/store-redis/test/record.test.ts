@@ -58,7 +58,7 @@ describeWith(['redis-server'], 'What RedisStore keeps in Redis', () => {
     const key = address();
     await store.create(key, recordOf({ counter: '0' }), call());
     for (let i = 1; i <= 40; i++) await store.update(key, changesOf({ counter: String(i) }), call());
-    expect(await redis.hstrlen(`wppsess:${key}`, 'k')).to.equal(48);
+    expect(await redis.hstrlen(`wppsess:${key}`, 'k')).to.equal(64);
     expect(await redis.object('ENCODING', `wppsess:${key}`)).to.match(/^(listpack|ziplist)$/);
   });
 

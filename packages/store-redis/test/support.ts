@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis';
+import { type Command, Redis } from 'ioredis';
 import { Redis as Redis5 } from 'ioredis5';
 import { createClient as createClient5 } from 'redis5';
 import { createClient as createClient6 } from 'redis6';
@@ -39,24 +39,28 @@ export const nodeClients = {
   },
 };
 
-/** A client of ioredis 6 that is connected to nothing. Its commands resolve with what the stubs say. */
+/** A client of ioredis 6 that is connected to nothing. Its commands resolve with what the stubs say, which get their arguments. */
 export function stubIoredis() {
   const redis = sinon.createStubInstance(Redis);
   const stubs = {
-    evalsha: sinon.stub<[Argument[]], Promise<unknown>>(),
-    eval: sinon.stub<[Argument[]], Promise<unknown>>(),
-    info: sinon.stub<[Argument[]], Promise<unknown>>(),
+    evalsha: sinon.stub<[string[]], Promise<unknown>>(),
+    eval: sinon.stub<[string[]], Promise<unknown>>(),
+    info: sinon.stub<[string[]], Promise<unknown>>(),
   };
+  const sent: Command[] = [];
   const reset = (): void => {
     for (const stub of Object.values(stubs)) stub.reset();
     stubs.info.resolves('');
-    redis.createBuiltinCommand.callsFake((name) => ({ string: stubs[name as 'info'], buffer: undefined }));
+    sent.length = 0;
+    redis.createBuiltinCommand.callThrough();
+    redis.sendCommand.callsFake((command) => {
+      sent.push(command);
+      return stubs[command.name as 'info'](command.args as string[]);
+    });
   };
   reset();
-  return { redis, ...stubs, reset };
+  return { redis, ...stubs, sent, reset };
 }
-
-type Argument = string | number | Buffer;
 
 /** What the store needs the right to, as its README says; the index and `scan` need the second line. */
 export const COMMANDS = [
