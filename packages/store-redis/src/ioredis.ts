@@ -63,16 +63,26 @@ interface Command {
 /** In place of a client: gives back the command that it is to send. */
 const MAKE = { options: {}, sendCommand: (command: Command): Command => command };
 
+/** Not a fake timer's of a test, with which nothing would be sent. */
+const nextTurn = setImmediate;
+
 /**
- * Sends a command as a method such as `redis.evalsha` would, with two differences: no auto-pipelining, which groups scripts by the wrong
- * key, and fails whole where a connection breaks. And a client that loses the connection sends unanswered commands again once it is connected, be it hours later; none can be
- * taken back. Past its limit, a command is sent as a `PING`. (Otherwise a write whose request got a 503 would overwrite
- * what another process stored since.)
+ * Sends a command as a method such as `redis.evalsha` would, but for two things:
+ *
+ * - A client that loses the connection sends unanswered commands again once it is connected, be it hours later; none can be
+ *   taken back. Past its limit, a command is sent as a `PING`. (Otherwise a write whose request got a 503 would overwrite
+ *   what another process stored since.)
+ * - The commands of one turn of the event loop leave in one write. (Auto-pipelining isn't used: it groups scripts by the
+ *   wrong key, and fails whole where a connection breaks.)
  */
 function send(redis: IoredisLike, [name, ...args]: readonly string[], limit: Limit): Promise<unknown> {
   const command = redis.createBuiltinCommand(String(name)).string.call(MAKE, args) as Command;
   const { toWritable } = command;
   command.toWritable = (socket) => {
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      nextTurn(() => socket.uncork());
+    }
     if (performance.now() < limit.deadline) return toWritable.call(command, socket);
     command.reject(new Error('TIMEOUT command abandoned: the request timed out'));
     return '*1\r\n$4\r\nPING\r\n';

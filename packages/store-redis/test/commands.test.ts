@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { RedisStore } from '@koa-wsession/store-redis';
 import { expect } from 'chai';
 import { ReplyError } from 'ioredis';
@@ -160,5 +160,18 @@ describe('The commands of RedisStore', () => {
       clock.tick(1000);
       expect(isPing()).to.equal(false);
     });
+  });
+
+  it('leave together with the others of the same turn of the event loop, in one write', async () => {
+    const writes: number[] = [];
+    const socket = new Writable({ writev: (chunks, done) => done(void writes.push(chunks.length)) });
+    evalsha.resolves(null);
+    for (let turn = 1; turn <= 2; turn++) {
+      for (let i = 0; i < 3; i++) await store.load('KEY', call());
+      for (const command of sent.splice(0)) socket.write(command.toWritable(socket));
+      expect(writes).to.have.length(turn - 1);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(writes).to.deep.equal([4, 3]); // the first with INFO
   });
 });
