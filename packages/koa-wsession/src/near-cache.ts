@@ -93,12 +93,13 @@ class NearCache extends StoreDecorator {
 
   override load(key: string, call: Call): Awaitable<SessionRecord | Absent> {
     const recent = this.#records.get(key);
-    if (!recent || !this.#isSynced || !isWithin(recent.kept, recent.knownAt)) return this.#load(key, call);
+    const at = now();
+    if (!recent || !this.#syncedAt || !isWithin(this.#maxAge, this.#syncedAt, at)) return this.#load(key, call);
     const { record } = recent;
     const isKnown = call.atLeast !== undefined && call.atLeast <= (record?.revision ?? 0);
-    if (!isKnown || (record && Date.now() >= record.expiresAt)) return this.#load(key, call);
-    this.#records.touch(key, recent);
-    return record;
+    const isLive = isWithin(recent.kept, recent.knownAt, at) && (!record || at.wall < record.expiresAt);
+    recent.isUsed = true;
+    return isKnown && isLive ? record : this.#load(key, call);
   }
 
   override create(key: string, record: SessionRecord, call: Call): Promise<Created> {
@@ -135,7 +136,7 @@ class NearCache extends StoreDecorator {
       const record = await this.store.load(key, call);
       const isAbsent = record === undefined && call.atLeast === 0;
       if (this.#loads.get(key) === load && (isRecord(record) || isAbsent))
-        this.#records.set(key, { record, knownAt, kept: MAX_KEPT, announcements: 0 });
+        this.#records.set(key, { record, knownAt, kept: MAX_KEPT, announcements: 0, isUsed: false });
       return record;
     } finally {
       if (this.#loads.get(key) === load) this.#loads.delete(key);
@@ -165,7 +166,7 @@ class NearCache extends StoreDecorator {
       const record = toRecord?.(answer);
       const announcements = 1 - writes.announced;
       if (record && writes.begun === 1 && announcements >= 0 && epoch === this.#epoch)
-        this.#records.set(key, { record, knownAt, kept: this.#maxAge, announcements });
+        this.#records.set(key, { record, knownAt, kept: this.#maxAge, announcements, isUsed: false });
       return answer;
     } finally {
       writes.left--;
@@ -196,10 +197,6 @@ class NearCache extends StoreDecorator {
     this.#syncedAt = undefined;
     this.#loads.clear();
     this.#records.clear();
-  }
-
-  get #isSynced(): boolean {
-    return this.#syncedAt !== undefined && isWithin(this.#maxAge, this.#syncedAt);
   }
 
   #start(): void {

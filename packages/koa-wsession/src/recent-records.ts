@@ -10,9 +10,9 @@ export function now(): Instant {
   return { steady: performance.now(), wall: Date.now() };
 }
 
-/** Whether less time than that has passed since, whichever clock is asked. */
-export function isWithin(milliseconds: number, { steady, wall }: Instant): boolean {
-  return performance.now() - steady < milliseconds && Math.abs(Date.now() - wall) < milliseconds;
+/** Whether at `at` less time than that had passed since, whichever clock is asked. */
+export function isWithin(milliseconds: number, since: Instant, at: Instant): boolean {
+  return at.steady - since.steady < milliseconds && Math.abs(at.wall - since.wall) < milliseconds;
 }
 
 /** A record, or that there is none, and how long that may be used. */
@@ -24,13 +24,17 @@ export interface RecentRecord {
   readonly kept: number;
   /** How many announcements of its key may be those of the write that made it. */
   announcements: number;
+  /** Since it last had to make room. */
+  isUsed: boolean;
 }
 
-/** The records that were used last, as many as fit. */
+/**
+ * The records that were used last, as many as fit. The oldest makes room, unless it was used: then it is the newest, as if
+ * it were unused. So a use sets a flag, where exact order would rewrite the map.
+ */
 export class RecentRecords {
   readonly #maxEntries: number;
   readonly #maxBytes: number;
-  /** In the order in which they were used last. */
   readonly #records: Map<string, RecentRecord> = new Map();
   #bytes = 0;
 
@@ -45,18 +49,19 @@ export class RecentRecords {
 
   set(key: string, recent: RecentRecord): void {
     this.delete(key);
-    this.#records.set(key, recent);
-    this.#bytes += bytesOf(recent);
-    for (const oldest of this.#records.keys()) {
-      if (this.#records.size <= this.#maxEntries && this.#bytes <= this.#maxBytes) break;
+    const bytes = bytesOf(recent);
+    for (const [oldest, former] of this.#records) {
+      if (this.#records.size < this.#maxEntries && this.#bytes + bytes <= this.#maxBytes) break;
       this.delete(oldest);
+      if (former.isUsed) this.#add(oldest, former);
+      former.isUsed = false;
     }
+    if (bytes <= this.#maxBytes) this.#add(key, recent);
   }
 
-  /** The record was used: others go before it. */
-  touch(key: string, recent: RecentRecord): void {
-    this.#records.delete(key);
+  #add(key: string, recent: RecentRecord): void {
     this.#records.set(key, recent);
+    this.#bytes += bytesOf(recent);
   }
 
   delete(key: string): void {
@@ -75,6 +80,9 @@ export class RecentRecords {
 /** An estimate: two bytes for a character, and some for each object. */
 function bytesOf({ record }: RecentRecord): number {
   let bytes = 500;
-  for (const [key, value] of record?.entries ?? []) bytes += 100 + 2 * (key.length + value.length);
+  // Not `for … of`, which makes an array of each entry.
+  record?.entries.forEach((value, key) => {
+    bytes += 100 + 2 * (key.length + value.length);
+  });
   return bytes;
 }

@@ -552,6 +552,17 @@ describe('nearCache()', () => {
       expect(await isKept('k0')).to.equal(false);
     });
 
+    it('is at most maxEntries sessions, also where all of them were used', async () => {
+      await begin({ maxEntries: 3 });
+      await fill(2);
+      for (const key of [FAR, 'k0', 'k1']) expect(await isKept(key)).to.equal(true);
+      store.create('k2', recordOf('1'));
+      await near.load('k2', call(1));
+      store.take();
+      for (const key of ['k0', 'k1', 'k2']) expect(await isKept(key)).to.equal(true);
+      expect(await isKept(FAR)).to.equal(false);
+    });
+
     it('is at most maxBytes', async () => {
       await begin({ maxBytes: 10_000 });
       await fill(4, 1000);
