@@ -58,8 +58,8 @@ export class Connection {
   async run({ sha, source }: Script, key: string, args: readonly string[], { deadline }: Call): Promise<unknown> {
     const fullKey = this.prefix + key;
     const reply = await this.#send(deadline, (limit, isUnknown) => {
-      const script = isUnknown ? ['eval', source] : ['evalsha', sha];
-      return this.#client.send([...script, '1', fullKey, ...args], limit, fullKey);
+      const script = isUnknown ? ['eval', source, '1', fullKey] : ['evalsha', sha, '1', fullKey];
+      return this.#client.send(script.concat(args), limit, fullKey);
     });
     if (!this.#isUsed) void warnOfEviction(this.primaries(deadline));
     this.#isUsed = true;

@@ -75,8 +75,8 @@ const nextTurn = setImmediate;
  * - The commands of one turn of the event loop leave in one write. (Auto-pipelining isn't used: it groups scripts by the
  *   wrong key, and fails whole where a connection breaks.)
  */
-function send(redis: IoredisLike, [name, ...args]: readonly string[], limit: Limit): Promise<unknown> {
-  const command = redis.createBuiltinCommand(String(name)).string.call(MAKE, args) as Command;
+function send(redis: IoredisLike, line: readonly string[], limit: Limit): Promise<unknown> {
+  const command = redis.createBuiltinCommand(String(line[0])).string.call(MAKE, line.slice(1)) as Command;
   const { toWritable } = command;
   command.toWritable = (socket) => {
     if (socket.writableCorked === 0) {

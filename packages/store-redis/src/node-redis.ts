@@ -56,7 +56,7 @@ export function nodeRedis(redis: NodeRedisLike): Client {
       redis[how]('error', note);
     },
     connect() {}, // the app does
-    send: (line, limit, key) => send(redis, line, limit, isCluster ? [key, false] : []),
+    send: (line, limit, key) => send(redis, line, limit, ...(isCluster ? [key, false] : [])),
     async primaries() {
       const clients = (redis.masters ?? []).map((node) => redis.nodeClient?.(node) ?? redis);
       return (isCluster ? await Promise.all(clients) : [redis]).map(
@@ -72,12 +72,7 @@ export function nodeRedis(redis: NodeRedisLike): Client {
  * that wasn't sent by the deadline; one that is sent all the same, by a path that forgets the signal, is a `PING`. An empty
  * `typeMapping`: replies are strings, whatever the client was told.
  */
-async function send(
-  redis: NodeRedisLike,
-  line: readonly string[],
-  { deadline }: Limit,
-  route: unknown[] = [],
-): Promise<unknown> {
+async function send(redis: NodeRedisLike, line: readonly string[], { deadline }: Limit, ...route: unknown[]) {
   const controller = new AbortController();
   const command = [...line];
   const timer = setTimeout(() => {

@@ -102,7 +102,7 @@ export class RedisStore implements Store {
 
   async update(key: string, changes: Changes, call: Call): Promise<Updated> {
     const { updatedAt, expiresAt = '', expect } = changes;
-    const args = [...stamp(), String(updatedAt), String(expiresAt), ...toOperations(changes)];
+    const args = [...stamp(), String(updatedAt), String(expiresAt)].concat(toOperations(changes));
     const reply = await this.#redis.run(UPDATE, key, args, call);
     if (reply === 'gone') return { outcome: reply };
     if (typeof reply === 'string' && /^\d+$/.test(reply)) return { outcome: 'updated', revision: Number(reply) };
