@@ -74,6 +74,13 @@ describe('The commands of RedisStore', () => {
     sinon.assert.notCalled(evaluate);
   });
 
+  it('are EVAL once', async () => {
+    evalsha.rejects(noScript());
+    evaluate.rejects(noScript());
+    expect((await rejection(store.load('KEY', call(500)))).message).to.match(/^Redis: NOSCRIPT/);
+    sinon.assert.calledOnce(evaluate);
+  });
+
   it('are not sent once the deadline has passed', async () => {
     const error = await rejection(store.load('KEY', call(-1)));
     expect(error.message).to.equal('The time was up before Redis was asked');

@@ -84,6 +84,7 @@ describe('RedisStore with a client of node-redis', () => {
     );
     const error = await rejection(new RedisStore(redis).create('KEY', recordOf(), call(50)));
     expect(error.message).to.equal('Redis: The command was aborted');
+    expect(redis.script.firstCall.args[0], 'if it is sent all the same').to.deep.equal(['PING']);
   });
 
   it('fails at once where the client is closed, also during the call', async () => {
