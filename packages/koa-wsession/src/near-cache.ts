@@ -202,10 +202,11 @@ class NearCache extends StoreDecorator {
   #start(): void {
     const unsubscribe = this.#feed.subscribe({ changed: (key) => this.#changed(key), gap: () => this.#gap() });
     const timer = setInterval(() => void this.#sync(), this.#maxAge / 3).unref();
-    this.#stop = () => {
+    const stop = (): Awaitable<void> => {
       clearInterval(timer);
       return unsubscribe();
     };
+    this.#stop = stop;
     void this.#sync();
   }
 

@@ -50,13 +50,14 @@ export class RecentRecords {
   set(key: string, recent: RecentRecord): void {
     this.delete(key);
     const bytes = bytesOf(recent);
+    if (bytes > this.#maxBytes) return;
     for (const [oldest, former] of this.#records) {
       if (this.#records.size < this.#maxEntries && this.#bytes + bytes <= this.#maxBytes) break;
       this.delete(oldest);
       if (former.isUsed) this.#add(oldest, former);
       former.isUsed = false;
     }
-    if (bytes <= this.#maxBytes) this.#add(key, recent);
+    this.#add(key, recent);
   }
 
   #add(key: string, recent: RecentRecord): void {

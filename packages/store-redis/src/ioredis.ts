@@ -78,7 +78,7 @@ const nextTurn = setImmediate;
 function send(redis: IoredisLike, line: readonly string[], limit: Limit): Promise<unknown> {
   const command = redis.createBuiltinCommand(String(line[0])).string.call(MAKE, line.slice(1)) as Command;
   const { toWritable } = command;
-  command.toWritable = (socket) => {
+  const toWritableInTime = (socket: Writable): string | Buffer => {
     if (socket.writableCorked === 0) {
       socket.cork();
       nextTurn(() => socket.uncork());
@@ -87,6 +87,7 @@ function send(redis: IoredisLike, line: readonly string[], limit: Limit): Promis
     command.reject(new Error('TIMEOUT command abandoned: the request timed out'));
     return '*1\r\n$4\r\nPING\r\n';
   };
+  command.toWritable = toWritableInTime;
   return redis.sendCommand(command as never) as Promise<unknown>;
 }
 

@@ -31,7 +31,8 @@ export abstract class StoreDecorator implements Store {
     const { index, changes, wantsRevisions, revokeUntil } = store;
     ({ expire: this.expire, secure: this.secure, domain: this.domain, capabilities: this.capabilities } = store);
     if (index) this.index = index;
-    if (store.scan) this.scan = (call) => (store.scan as NonNullable<Store['scan']>)(call);
+    const scan: Store['scan'] = (call) => (store.scan as NonNullable<Store['scan']>)(call);
+    if (store.scan) this.scan = scan;
     if (changes) this.changes = changes;
     if (wantsRevisions) this.wantsRevisions = true;
     if (revokeUntil) this.revokeUntil = revokeUntil.bind(store);
