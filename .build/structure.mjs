@@ -6,7 +6,8 @@
 //
 // No function that is written out is assigned to a property (`response.end = () => …`): V8 makes such a function for the old
 // generation, and keeps with it everything that it refers to, such as the whole request. (Its parser takes it for a method.)
-// Measured: of a request that reads a session, 1,300 bytes outlived the next collection; of one from a constant, 100.
+// Of a request that reads a session, one such function had 700 bytes outlive a collection in place of 20; `npm run bench --
+// --allocations --systems memory --works read` shows it.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import ts from 'typescript';

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from 'node:util';
+import { allocations } from './src/allocations.js';
 import { compareBehaviour, writeComparison } from './src/behaviour.js';
 import { leaveTheServersTheirCore, pinned } from './src/children.js';
 import { countRequests } from './src/counts.js';
@@ -20,6 +21,7 @@ Modes
   --counts           round trips, commands, bytes and system calls per request
   --scale            cost and bytes with many sessions, in redis, fs and postgres
   --profile          where the CPU time goes: for one system and one work
+  --allocations      how many bytes a request allocates, and how many stay: for one system and one work
   --behaviour        what is lost, restored or fails, for all systems with sessions
 
 Options
@@ -38,6 +40,7 @@ const { values: flags } = parseArgs({
     counts: { type: 'boolean' },
     scale: { type: 'boolean' },
     profile: { type: 'boolean' },
+    allocations: { type: 'boolean' },
     behaviour: { type: 'boolean' },
     quick: { type: 'boolean' },
     systems: { type: 'string' },
@@ -56,7 +59,7 @@ const progress = (text) => console.error(text);
 if (flags.help) {
   console.log(HELP);
 } else {
-  const modes = { latency, counts, scale, profile: profileOne, behaviour };
+  const modes = { latency, counts, scale, profile: one(profile), allocations: one(allocations), behaviour };
   const [mode] = Object.keys(modes).filter((name) => flags[name]);
   await (modes[mode] ?? ratios)({ systems: pick(SYSTEMS, flags.systems), works: pick(WORKS, flags.works) });
 }
@@ -109,10 +112,13 @@ async function scale({ systems }) {
   await finish('scale', [], text);
 }
 
-async function profileOne({ systems: [system], works: [work] }) {
-  if (!flags.systems || !flags.works) throw new Error('--profile needs --systems and --works, one each.');
-  leaveTheServersTheirCore();
-  console.log(await profile(system, work));
+/** A mode for one system at one work. */
+function one(measure) {
+  return async ({ systems: [system], works: [work] }) => {
+    if (!flags.systems || !flags.works) throw new Error('This mode needs --systems and --works, one each.');
+    leaveTheServersTheirCore();
+    console.log(await measure(system, work));
+  };
 }
 
 async function behaviour({ systems }) {

@@ -76,8 +76,8 @@ export async function startServer(system, context, { nodeOptions = [] } = {}) {
   failed.catch(() => {}); // `receive` rejects with it
 
   const receive = async () => (await Promise.race([once(child, 'message'), failed]))[0];
-  const ask = async (question) => {
-    child.send(question);
+  const ask = async (question, how) => {
+    child.send({ question, how });
     return (await receive()).answer;
   };
 
@@ -87,11 +87,12 @@ export async function startServer(system, context, { nodeOptions = [] } = {}) {
     pid: child.pid,
     /** Microseconds of CPU since it started. */
     cpu: () => ask('cpu'),
+    ask,
     /** Ends the process gracefully (a profile gets written) and resolves when it has ended. */
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const gone = once(child, 'exit');
-      child.send('end');
+      child.send({ question: 'end' });
       await gone;
     },
   };

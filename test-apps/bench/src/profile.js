@@ -63,10 +63,10 @@ function describe({ nodes, samples, timeDeltas, startTime }) {
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
-function placeOf(url, functionName) {
+export function placeOf(url, functionName) {
   if (url === '') return { owner: functionName === '(garbage collector)' ? functionName : '(native)', file: '' };
   if (url.startsWith('node:')) return { owner: '(node)', file: url };
-  const file = fileURLToPath(url).replace(ROOT, '');
+  const file = (url.startsWith('file:') ? fileURLToPath(url) : url).replace(ROOT, '');
   const installed = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file);
   return {
     owner: installed?.[1] ?? file.split('/').slice(0, 2).join('/'),
