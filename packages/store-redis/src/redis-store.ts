@@ -18,6 +18,7 @@ import {
 } from 'koa-wsession/store';
 import { Connection, type RedisLike } from './connection.js';
 import { ReplyError } from './errors.js';
+import type { Feed } from './feed.js';
 import { toFields, toList, toOperations, toRecord } from './record.js';
 import { CREATE, DESTROY, INDEX_ADD, INDEX_KEYS, INDEX_REMOVE, LOAD, stamp, UPDATE } from './scripts.js';
 import { scan } from './servers.js';
@@ -44,7 +45,7 @@ export class RedisStore implements Store {
   readonly domain: string | undefined;
   readonly capabilities: Capabilities = { seals: false, merges: true, revokes: true };
   /** For a near cache; not with a Cluster. Has a connection of its own, which `close()` closes. */
-  readonly changes?: ChangeFeed & { close(): void };
+  readonly changes?: ChangeFeed;
   /** The sessions of each owner: a sorted set for each group, under `group:` (no address has a `:`). */
   readonly index: SessionIndex = {
     add: async (group, key, until, call) => {
@@ -64,6 +65,7 @@ export class RedisStore implements Store {
     },
   };
   readonly #redis: Connection;
+  readonly #feed: Feed | undefined;
 
   /**
    * @param redis a client of ioredis 5 or 6: `new Redis(…)`, also with `sentinels`, or `new Redis.Cluster(…)`; or of
@@ -79,8 +81,8 @@ export class RedisStore implements Store {
     const { prefix = 'wppsess:' } = options;
     checkOption('prefix', prefix, isPrefix, 'a string without NUL and without lone surrogates');
     this.#redis = new Connection(redis, prefix);
-    const feed = this.#redis.feed();
-    if (feed) this.changes = feed;
+    this.#feed = this.#redis.feed();
+    if (this.#feed) this.changes = this.#feed;
   }
 
   async load(key: string, call: Call): Promise<SessionRecord | Absent> {
@@ -131,7 +133,7 @@ export class RedisStore implements Store {
 
   /** Closes the connection of `changes`, if it was used. The app closes the client. */
   close(): void {
-    this.changes?.close();
+    this.#feed?.close();
   }
 }
 
