@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
-import type { Client, Limit, Tracking, TrackingListener } from './client.js';
+import timers from 'node:timers';
+import type { Client, Limit, Send, Tracking, TrackingListener } from './client.js';
 
 /** A client of ioredis 5 or 6, for one server, Sentinel (`new Redis(…)`) or Cluster (`new Redis.Cluster(…)`). */
 export interface IoredisLike {
@@ -47,7 +48,7 @@ export function ioredis(redis: IoredisLike): Client {
     connect() {
       if (redis.status === 'wait') redis.connect().catch(() => {}); // the client reports it itself
     },
-    send: (line, limit) => send(redis, line, limit),
+    send: sendTogether(redis),
     primaries: async () => (redis.nodes?.('master') ?? [redis]).map((node) => (line, limit) => send(node, line, limit)),
     track: redis.duplicate && !redis.nodes ? (prefix, listener) => track(redis, prefix, listener) : undefined,
   };
@@ -63,25 +64,21 @@ interface Command {
 /** In place of a client: gives back the command that it is to send. */
 const MAKE = { options: {}, sendCommand: (command: Command): Command => command };
 
-/** Not a fake timer's of a test, with which nothing would be sent. */
-const nextTurn = setImmediate;
+/** The sockets that hold back what is written to them; only while commands are sent. */
+let corked: Set<Writable> | undefined;
 
 /**
- * Sends a command as a method such as `redis.evalsha` would, but for two things:
- *
- * - A client that loses the connection sends unanswered commands again once it is connected, be it hours later; none can be
- *   taken back. Past its limit, a command is sent as a `PING`. (Otherwise a write whose request got a 503 would overwrite
- *   what another process stored since.)
- * - The commands of one turn of the event loop leave in one write. (Auto-pipelining isn't used: it groups scripts by the
- *   wrong key, and fails whole where a connection breaks.)
+ * Sends a command as a method such as `redis.evalsha` would. But past its limit it is sent as a `PING`: a client that loses
+ * the connection sends unanswered commands again once it is connected, be it hours later, and none can be taken back.
+ * (A write whose request got a 503 would overwrite what another process stored since.)
  */
 function send(redis: IoredisLike, line: readonly string[], limit: Limit): Promise<unknown> {
   const command = redis.createBuiltinCommand(String(line[0])).string.call(MAKE, line.slice(1)) as Command;
   const { toWritable } = command;
   const toWritableInTime = (socket: Writable): string | Buffer => {
-    if (socket.writableCorked === 0) {
+    if (corked && !corked.has(socket)) {
       socket.cork();
-      nextTurn(() => socket.uncork());
+      corked.add(socket);
     }
     if (performance.now() < limit.deadline) return toWritable.call(command, socket);
     command.reject(new Error('TIMEOUT command abandoned: the request timed out'));
@@ -89,6 +86,37 @@ function send(redis: IoredisLike, line: readonly string[], limit: Limit): Promis
   };
   command.toWritable = toWritableInTime;
   return redis.sendCommand(command as never) as Promise<unknown>;
+}
+
+/** Not a fake timer's of a test, with which nothing would be sent: test runners fake the global one. */
+const nextTurn = timers.setImmediate;
+
+/**
+ * Sends the commands of one turn of the event loop in one write, at its end. (Auto-pipelining isn't used: it groups scripts
+ * by the wrong key, and fails whole where a connection breaks.) Nothing is held back once their limits were looked at.
+ */
+function sendTogether(redis: IoredisLike): Send {
+  let waiting: Array<() => void> = [];
+  const sendAll = (): void => {
+    const all = waiting;
+    waiting = [];
+    const sockets: Set<Writable> = new Set();
+    corked = sockets;
+    for (const sendOne of all) sendOne();
+    corked = undefined;
+    for (const socket of sockets) socket.uncork();
+  };
+  return (line, limit) =>
+    new Promise((resolve, reject) => {
+      if (waiting.length === 0) nextTurn(sendAll);
+      waiting.push(() => {
+        try {
+          resolve(send(redis, line, limit));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
 }
 
 /**

@@ -69,22 +69,35 @@ export function nodeRedis(redis: NodeRedisLike): Client {
 
 /**
  * Sends a command as it is: methods such as `evalSha` overflow the stack with many arguments. The signal takes back a command
- * that wasn't sent by the deadline; one that is sent all the same, by a path that forgets the signal, is a `PING`. An empty
- * `typeMapping`: replies are strings, whatever the client was told.
+ * that waits; one that is written all the same is a `PING` by then. An empty `typeMapping`: replies are strings, whatever the
+ * client was told.
  */
-async function send(redis: NodeRedisLike, line: readonly string[], { deadline }: Limit, ...route: unknown[]) {
+async function send(redis: NodeRedisLike, line: readonly string[], limit: Limit, ...route: unknown[]) {
   const controller = new AbortController();
-  const command = [...line];
-  const timer = setTimeout(() => {
-    controller.abort();
-    command.splice(0, command.length, 'PING');
-  }, millisecondsUntil(deadline));
+  const timer = setTimeout(() => controller.abort(), millisecondsUntil(limit.deadline));
   const options = { abortSignal: controller.signal, typeMapping: {} };
+  const command = inTime(line, limit);
   try {
-    return await redis.sendCommand(...([...route, command, options] as never[]));
+    const reply = await redis.sendCommand(...([...route, command, options] as never[]));
+    if (command.length === 1 && line.length > 1) throw new Error('TIMEOUT command abandoned: the request timed out');
+    return reply;
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** A command that is a `PING` if its limit is past when it is written: then, node-redis looks at its length first. */
+function inTime(line: readonly string[], limit: Limit): string[] {
+  let isWritten = false;
+  return new Proxy([...line], {
+    get(command, property) {
+      if (property === 'length' && !isWritten) {
+        isWritten = true;
+        if (performance.now() >= limit.deadline) command.splice(0, command.length, 'PING');
+      }
+      return Reflect.get(command, property);
+    },
+  });
 }
 
 /** Announcements come between the replies (RESP3). */

@@ -24,6 +24,7 @@ describe('The commands of RedisStore', () => {
     return clock;
   };
 
+  const endOfTurn = () => new Promise((resolve) => setImmediate(resolve));
   const noScript = () => new ReplyError('NOSCRIPT No matching script. Please use EVAL.');
 
   it('are one EVALSHA of one key a call', async () => {
@@ -50,9 +51,12 @@ describe('The commands of RedisStore', () => {
     expect(info.args).to.deep.equal([[['memory']]]);
   });
 
-  it('are sent in the tick of the call', () => {
+  it('are sent at the end of the turn of the event loop', async () => {
     evalsha.resolves(null);
     void store.load('KEY', call());
+    await undefined;
+    sinon.assert.notCalled(evalsha);
+    await endOfTurn();
     sinon.assert.calledOnce(evalsha);
   });
 
@@ -145,6 +149,7 @@ describe('The commands of RedisStore', () => {
         const clock = freeze();
         evalsha.returns(new Promise(() => {}));
         void make(50);
+        await endOfTurn();
         expect(clock.countTimers()).to.equal(0);
         clock.tick(49);
         expect(isPing()).to.equal(false);
@@ -160,25 +165,31 @@ describe('The commands of RedisStore', () => {
       expect(isPing()).to.equal(true);
     });
 
-    it('never, where the deadline is further away than a timer can be', () => {
+    it('never, where the deadline is further away than a timer can be', async () => {
       const clock = freeze();
       evalsha.returns(new Promise(() => {}));
       void store.update('KEY', changesOf({ a: '1' }), call(Number.POSITIVE_INFINITY));
+      await endOfTurn();
       clock.tick(1000);
       expect(isPing()).to.equal(false);
     });
   });
 
-  it('leave together with the others of the same turn of the event loop, in one write', async () => {
+  it('leave together with the others of the same turn of the event loop, in one write, and hold back no other', async () => {
     const writes: number[] = [];
     const socket = new Writable({ writev: (chunks, done) => done(void writes.push(chunks.length)) });
     evalsha.resolves(null);
+    await store.load('KEY', call());
+    await endOfTurn(); // of INFO
+    redis.sendCommand.callsFake((command) => {
+      socket.write(command.toWritable(socket));
+      return Promise.resolve(null);
+    });
     for (let turn = 1; turn <= 2; turn++) {
-      for (let i = 0; i < 3; i++) await store.load('KEY', call());
-      for (const command of sent.splice(0)) socket.write(command.toWritable(socket));
-      expect(writes).to.have.length(turn - 1);
-      await new Promise((resolve) => setImmediate(resolve));
+      for (let i = 0; i < 3; i++) void store.load('KEY', call());
+      await endOfTurn();
+      expect(writes).to.deep.equal(Array(turn).fill(3));
+      expect(socket.writableCorked).to.equal(0);
     }
-    expect(writes).to.deep.equal([4, 3]); // the first with INFO
   });
 });
