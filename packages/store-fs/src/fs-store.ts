@@ -122,11 +122,10 @@ export class FsStore implements Store {
   }
 
   destroy(key: string, call: DestroyCall): Promise<Destroyed> {
-    const { replaced, revision } = call;
     return this.#sessions.change<Destroyed>(key, call, (record) => {
-      if (!isRecord(record)) return { answer: noneToDestroy(record) };
-      if (revision !== undefined && revision !== record.revision) return { answer: { outcome: 'changed', record } };
-      return { answer: { outcome: 'destroyed', record }, content: replaced ?? null };
+      if (!isRecord(record)) return { answer: noneToDestroy(record), isAcknowledged: true };
+      if ((call.revision ?? record.revision) !== record.revision) return { answer: { outcome: 'changed', record } };
+      return { answer: { outcome: 'destroyed', record }, content: call.replaced ?? null };
     });
   }
 

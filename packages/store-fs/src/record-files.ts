@@ -34,6 +34,8 @@ export interface Decision<T> {
   readonly answer: T;
   /** What the file is to hold; `null` for no file. Without it, the file stays as it is. */
   readonly content?: SessionRecord | Replacement | null;
+  /** The answer says what another call may have done just now: it waits until the disk has that, too. */
+  readonly isAcknowledged?: true;
 }
 
 export interface RecordFilesOptions {
@@ -107,10 +109,11 @@ export class RecordFiles {
    * Returns the answer, and whether the folder is to be flushed. Not async: a function that waits for the disk would keep
    * all of the old and the new content in memory.
    */
-  #apply<T>(address: string, lock: Lock, { deadline }: Call, { answer, content }: Decision<T>): Promise<[T, boolean]> {
-    if (content === undefined) return Promise.resolve([answer, false]);
-    const path = this.pathOf(address);
+  #apply<T>(address: string, lock: Lock, { deadline }: Call, decision: Decision<T>): Promise<[T, boolean]> {
+    const { answer, content, isAcknowledged = false } = decision;
     const { flush } = this.#options;
+    if (content === undefined) return Promise.resolve([answer, flush && isAcknowledged]);
+    const path = this.pathOf(address);
     if (content === null) return removeFile(path, lock).then(() => [answer, flush]);
     assertInTime(deadline);
     const text = isRecord(content) ? packRecord(address, content) : packMark(address, content);

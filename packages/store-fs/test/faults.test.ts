@@ -165,6 +165,8 @@ describe('the system calls', () => {
       ...{ openSync: 1, renameSync: 1, unlinkSync: 1 },
     },
     'update, not flushed': { symlink: 1, open: 2, read: 1, closeSync: 2, write: 1, renameSync: 1, unlinkSync: 1 },
+    // What another call ended a moment ago is on the disk before this one says that it has ended.
+    'destroy of none, flushed': { symlink: 1, open: 1, openSync: 1, fsync: 1, closeSync: 1, unlinkSync: 1 },
     'destroy, flushed': { symlink: 1, open: 1, read: 1, closeSync: 2, openSync: 1, fsync: 1, unlinkSync: 2 },
   };
   for (const [what, calls] of Object.entries(expected)) {
@@ -176,7 +178,7 @@ describe('the system calls', () => {
       await other.ask('calls');
       if (what === 'load') await other.ask('load', address);
       else if (what.startsWith('update')) await other.ask('update', address, changesOf({ a: '2' }));
-      else await other.ask('destroy', address);
+      else await other.ask('destroy', what.includes('none') ? newAddress() : address);
       expect(await other.ask('calls')).to.deep.equal(calls);
     });
   }
