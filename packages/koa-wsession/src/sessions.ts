@@ -130,7 +130,13 @@ export function session(store: Store, options: SessionOptions = {}): Sessions {
         if (value === undefined || value === null)
           throw new OptionError(`${option} of revoke()`, value, 'a value: leave the option out to end all');
       const { except, only } = which;
-      return owners.revoke(owner, { except: except && keyOf(except), only });
+      checkOption(
+        'only of revoke()',
+        only,
+        (value) => value === undefined || typeof value === 'string',
+        'the `ref` of a session',
+      );
+      return owners.revoke(owner, { except: except === undefined ? except : keyOf(except), only });
     },
     revokeAll: () => owners.revokeAll(),
     open: (request: IncomingMessage, options: OpenOptions = {}) => kernel.open(request, options),

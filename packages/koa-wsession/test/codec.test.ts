@@ -65,6 +65,10 @@ class Money {
   amount = 1;
 }
 
+/** A function that looks built in, is called as Object is, and has a prototype with methods of its own. */
+const namedObject = Object.defineProperty((() => {}).bind(null), 'name', { value: 'Object' });
+namedObject.prototype = Object.create({ method() {} }, { constructor: { value: namedObject } });
+
 describe('a value', () => {
   afterEach(tidy);
 
@@ -285,6 +289,7 @@ describe('a value', () => {
       ['a Map with a property', own(new Map()), '', 'has properties of its own besides its content'],
       ['a Set with a property', { s: own(new Set()) }, '.s', 'has properties of its own besides its content'],
       ['a Date with a property', own(new Date()), '', 'has properties of its own besides its content'],
+      ['what only looks like an Object', { x: Object.create(namedObject.prototype) }, '.x', 'is an instance of'],
       ['what only looks like a Map', { x: Object.create(Map.prototype) }, '.x', 'is an instance of Map'],
       ['what only looks like a Set', { x: Object.create(Set.prototype) }, '.x', 'is an instance of Set'],
       ['what only looks like a Date', { x: Object.create(Date.prototype) }, '.x', 'is an instance of Date'],

@@ -744,6 +744,21 @@ for (const http2 of [false, true]) {
         expect(names((await visitor().get('/')).setCookie)).to.deep.equal(left);
       });
 
+    it('that others overwrote in the very list that was set is added to theirs', async () => {
+      const { visitor } = await createSite(
+        {
+          '/': async (ctx) => {
+            ctx.session.a = 1;
+            await ctx.session.save();
+            const list = ctx.res.getHeader('Set-Cookie') as string[];
+            list.splice(0, list.length, 'other=1');
+          },
+        },
+        { http2 },
+      );
+      expect(names((await visitor().get('/')).setCookie)).to.deep.equal(['other', 'wsession']);
+    });
+
     it('that was removed on purpose by a middleware in front stays removed', async () => {
       const { visitor } = await createSite(
         { '/': write },

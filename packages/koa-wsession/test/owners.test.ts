@@ -407,13 +407,17 @@ describe('sessions.revoke(owner, options)', () => {
     expect(await Promise.all([...visitors, bob].map(ownerOf))).to.deep.equal([null, 'ada', 'bob']);
   });
 
-  it('refuses unknown options, and undefined and null ones, and ends nothing', async () => {
+  it('refuses unknown options, and those without a meaning, and ends nothing', async () => {
     const { sessions } = await withAda(2);
     const refused = [
       { only: undefined },
       { except: undefined },
       { only: null },
       { except: null },
+      { except: false },
+      { except: '' },
+      { only: 5 },
+      { only: false },
       { excpet: 'x' },
       null,
       'x',

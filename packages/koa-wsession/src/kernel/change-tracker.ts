@@ -63,7 +63,7 @@ export class ChangeTracker {
   keys(): string[] {
     const keys: string[] = [];
     for (const key of this.stored.keys()) if (this.#local.get(key) !== REMOVED) keys.push(key);
-    for (const [key, { how }] of this.#local) if (how === 'assigned' && !this.stored.has(key)) keys.push(key);
+    for (const [key, local] of this.#local) if (local !== REMOVED && !this.stored.has(key)) keys.push(key);
     return keys;
   }
 

@@ -16,6 +16,7 @@ const KINDS: ReadonlyMap<object | null, Kind> = new Map<object | null, Kind>([
 
 /** Whether an object of this kind really is what its prototype says: `Object.create(Map.prototype)` is no map. */
 const IS_REAL: Partial<Record<Kind, (value: object) => boolean>> = {
+  object: (value) => Object.getPrototypeOf(Object.getPrototypeOf(value)) === null,
   array: Array.isArray,
   map: types.isMap,
   set: types.isSet,

@@ -16,8 +16,6 @@ export class TokenWriter implements TokenSink {
   #value: string | undefined;
   /** The header's other values when ours was last seen among them. */
   #others: readonly string[] = [];
-  /** The header as it was set with ours: the very list, so that one look tells whether somebody has touched it since. */
-  #list: readonly string[] | undefined;
   /** Header lines that are sent besides the token. */
   readonly #lines: Array<readonly [name: string, value: string]> = [];
   #isStripped = false;
@@ -93,10 +91,8 @@ export class TokenWriter implements TokenSink {
     const others = this.#current().filter((other) => other !== this.#value);
     this.#others = others;
     this.#value = value;
-    this.#list = undefined;
     if (value !== undefined) {
-      this.#list = [...others, value];
-      this.#response.setHeader(responseHeader, this.#list);
+      this.#response.setHeader(responseHeader, [...others, value]);
       if (!this.#response.hasHeader('Cache-Control')) this.#response.setHeader('Cache-Control', 'no-store');
     } else if (others.length > 0) this.#response.setHeader(responseHeader, others);
     else this.#response.removeHeader(responseHeader);
@@ -113,13 +109,10 @@ export class TokenWriter implements TokenSink {
     if (value !== undefined && this.#carries(value)) makePrivate(this.#response);
   }
 
-  get #isUntouched(): boolean {
-    return this.#list !== undefined && this.#response.getHeader(this.#transport.responseHeader) === this.#list;
-  }
-
   /** Whether the token is among the headers, as we wrote it or as somebody rewrote it. */
   #carries(value: string): boolean {
-    return this.#isUntouched || this.#current().some((one) => one === value || this.#transport.isOwn?.(one));
+    const values = this.#current();
+    return values.includes(value) || values.some((one) => this.#transport.isOwn?.(one));
   }
 
   /** Whether our value is missing by mistake. One that was removed or rewritten on purpose stays so. */
