@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Writable } from 'node:stream';
 import timers from 'node:timers';
 import type { Client, Limit, Send, Tracking, TrackingListener } from './client.js';
@@ -108,14 +109,15 @@ function sendTogether(redis: IoredisLike): Send {
   };
   return (line, limit) =>
     new Promise((resolve, reject) => {
-      if (waiting.length === 0) nextTurn(sendAll);
-      waiting.push(() => {
+      const sendOne = (): void => {
         try {
           resolve(send(redis, line, limit));
         } catch (error) {
           reject(error);
         }
-      });
+      };
+      if (waiting.length === 0) nextTurn(sendAll);
+      waiting.push(AsyncResource.bind(sendOne)); // for tracing: each command belongs to its own request
     });
 }
 

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHash } from 'node:crypto';
 import { PassThrough, Writable } from 'node:stream';
 import { RedisStore } from '@koa-wsession/store-redis';
@@ -58,6 +59,17 @@ describe('The commands of RedisStore', () => {
     sinon.assert.notCalled(evalsha);
     await endOfTurn();
     sinon.assert.calledOnce(evalsha);
+  });
+
+  it('are sent in the asynchronous context of their call, as tracing needs it', async () => {
+    const requests = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    evalsha.callsFake(async () => {
+      seen.push(requests.getStore());
+      return null;
+    });
+    await Promise.all(['a', 'b'].map((request) => requests.run(request, () => store.load('KEY', call()))));
+    expect(seen).to.deep.equal(['a', 'b']);
   });
 
   it('are EVAL with the same arguments where Redis does not know the script', async () => {
