@@ -74,11 +74,6 @@ export class ChangeTracker {
     return this.#before;
   }
 
-  set stored(entries: Entries) {
-    this.#before = entries;
-    this.#saved = undefined;
-  }
-
   /** The entry's encoding as the handler sees it. */
   text(key: string): string | undefined {
     const local = this.#local.get(key);
@@ -138,7 +133,7 @@ export class ChangeTracker {
   /** Records that another record with these entries is behind the session by now; loaded values that it lacks are forgotten. */
   replaceStored(entries: Entries): void {
     for (const [key, { how }] of this.#local) if (how === 'decoded' && !entries.has(key)) this.#local.delete(key);
-    this.stored = entries;
+    this.#setStored(entries);
   }
 
   /** Records one entry's stored text. Keeps the handler's changes since the text was `before`; otherwise shows the stored value. */
@@ -153,7 +148,12 @@ export class ChangeTracker {
   reset(isUnique: (key: string) => boolean = () => false): void {
     for (const [key, { how }] of this.#local)
       if (how !== 'assigned' || (this.stored.has(key) && isUnique(key))) this.#local.delete(key);
-    this.stored = NONE;
+    this.#setStored(NONE);
+  }
+
+  #setStored(entries: Entries): void {
+    this.#before = entries;
+    this.#saved = undefined;
   }
 
   #assertStorable(key: string, value: unknown): void {

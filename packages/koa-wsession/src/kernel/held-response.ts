@@ -56,13 +56,15 @@ export class HeldResponse {
       if (this.#calls) this.#pretendEnded();
       return result;
     };
-    const sendHeader = (): void => this.#run(_implicitHeader as () => void, []);
     response.writeHead = hook(writeHead, response);
     response.write = hook(write, false);
     response.flushHeaders = hook(flushHeaders, undefined);
     response.end = hookedEnd;
     // Also where others call Node's own `write` or `end`, which they took from the response before: the body follows.
-    if (_implicitHeader) response._implicitHeader = sendHeader;
+    if (_implicitHeader) {
+      const sendHeader = (): void => this.#run(_implicitHeader, []);
+      response._implicitHeader = sendHeader;
+    }
   }
 
   /** Resolves once no call is held any more. */

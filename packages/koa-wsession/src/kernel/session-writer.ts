@@ -112,9 +112,9 @@ export class SessionWriter {
     return performance.now() - resentAt > STALE;
   }
 
-  /** Takes back a token that was replaced since it was written: it must not take the successor's place. */
+  /** Takes back a stale token that was replaced since it was written: it must not take the successor's place. */
   async checkToken(state: SessionState): Promise<void> {
-    if (!state.loaded || !this.isTokenStale(state)) return;
+    if (!state.loaded) return;
     const isLive = isRecord(await this.#host.tokens.load(state.loaded.key));
     if (!isLive) this.#host.sink.retract();
     state.resentAt = isLive ? performance.now() : Number.POSITIVE_INFINITY;
