@@ -149,17 +149,22 @@ describe('the lock', () => {
     restoreCalls();
     return identity.split('.');
   };
+  /** Another process, whose update hangs in this call. */
+  const hangIn = async (step: 'write' | 'fsync', address: string) => {
+    const other = await folder.current.other();
+    await other.break({ [step]: { code: 'hang' } });
+    const hanging = other.next('hanging');
+    other.ask('update', address, changesOf({ b: '1' })).catch(() => {});
+    await hanging;
+    return other;
+  };
   const deadPid = () => String(spawnSync('true').pid);
   const age = (link: string, seconds: number) =>
     lutimesSync(link, Date.now() / 1000 - seconds, Date.now() / 1000 - seconds);
 
   it('of a living process is waited for, and then it is an error that says so', async () => {
     const { store, address, update } = await prepare();
-    const other = await folder.current.other();
-    await other.break({ write: { code: 'hang' } });
-    const hanging = other.next('hanging');
-    other.ask('update', address, changesOf({ b: '1' })).catch(() => {});
-    await hanging;
+    await hangIn('write', address);
     const error = await errorOf(update('c', 30));
     expect(error.code).to.equal('ELOCKED');
     expect(error.message).to.match(/^weppy_[\w-]{43}\.sess is locked by another process/);
@@ -169,22 +174,14 @@ describe('the lock', () => {
   it('is free while the folder is flushed', async function () {
     if (process.platform !== 'linux') this.skip(); // flushes the file by the same call
     const { store, address, update } = await prepare();
-    const other = await folder.current.other();
-    await other.break({ fsync: { code: 'hang' } });
-    const hanging = other.next('hanging');
-    other.ask('update', address, changesOf({ b: '1' })).catch(() => {});
-    await hanging;
+    await hangIn('fsync', address);
     expect(await update('c')).to.include({ outcome: 'updated' });
     expect(contentOf(await store.load(address, call()))).to.deep.equal({ a: '1', b: '1', c: '1' });
   });
 
   it('of a killed process is broken by the next writer, at once', async () => {
     const { store, address, update } = await prepare();
-    const other = await folder.current.other();
-    await other.break({ write: { code: 'hang' } });
-    const hanging = other.next('hanging');
-    other.ask('update', address, changesOf({ b: '1' })).catch(() => {});
-    await hanging;
+    const other = await hangIn('write', address);
     await other.kill();
     expect(folder.current.endings(address)).to.include('.lock').with.lengthOf(3);
     const start = performance.now();
