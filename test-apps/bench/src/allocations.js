@@ -42,8 +42,8 @@ function sample(system, work, how) {
 function describe(title, { requests, profile }) {
   const byFunction = new Map();
   let total = 0;
-  const visit = ({ callFrame: { functionName, url, lineNumber }, selfSize, children }) => {
-    const place = `${functionName || '(anonymous)'}  ${placeOf(url, functionName).file}${url ? `:${lineNumber + 1}` : ''}`;
+  const visit = ({ callFrame, selfSize, children }) => {
+    const { place } = placeOf(callFrame);
     byFunction.set(place, (byFunction.get(place) ?? 0) + selfSize);
     total += selfSize;
     children.forEach(visit);

@@ -43,10 +43,9 @@ function describe({ nodes, samples, timeDeltas, startTime }) {
   samples.forEach((id, index) => {
     const spent = Math.max(0, timeDeltas[index]);
     now += timeDeltas[index];
-    const { functionName, url, lineNumber } = byId.get(id).callFrame;
-    if (now - startTime < WARM_UP * 1000 || functionName === '(idle)') return;
-    const { owner, file } = placeOf(url, functionName);
-    const place = `${functionName || '(anonymous)'}  ${file}${url ? `:${lineNumber + 1}` : ''}`;
+    const { callFrame } = byId.get(id);
+    if (now - startTime < WARM_UP * 1000 || callFrame.functionName === '(idle)') return;
+    const { owner, place } = placeOf(callFrame);
     total += spent;
     byFunction.set(place, (byFunction.get(place) ?? 0) + spent);
     if (owner.startsWith('packages/')) byOurs.set(place, byFunction.get(place));
@@ -63,7 +62,13 @@ function describe({ nodes, samples, timeDeltas, startTime }) {
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
-export function placeOf(url, functionName) {
+/** Whose a function is, and how the tables name it. */
+export function placeOf({ functionName, url, lineNumber }) {
+  const { owner, file } = fileOf(url, functionName);
+  return { owner, place: `${functionName || '(anonymous)'}  ${file}${url ? `:${lineNumber + 1}` : ''}` };
+}
+
+function fileOf(url, functionName) {
   if (url === '') return { owner: functionName === '(garbage collector)' ? functionName : '(native)', file: '' };
   if (url.startsWith('node:')) return { owner: '(node)', file: url };
   const file = (url.startsWith('file:') ? fileURLToPath(url) : url).replace(ROOT, '');

@@ -72,14 +72,14 @@ for (const [id, works] of Object.entries(COSTS)) {
       it(work.title, async () => {
         const count = await countRequests(system, work, servers);
         const { traffic } = count;
+        const { setCookie, ...exact } = costs;
         // A sealed record says how old it is: a few digits more on a slow machine.
-        expect(count.setCookieBytes).to.be.closeTo(costs.setCookie, costs.setCookie > 500 ? 4 : 0);
+        expect(count.setCookieBytes).to.be.closeTo(setCookie, setCookie > 500 ? 4 : 0);
         expect({
-          setCookie: costs.setCookie,
           ...(traffic && { traffic: [traffic.trips, traffic.commands, traffic.bytesSent, traffic.bytesReceived] }),
           // Not counted without strace.
           fileCalls: canTrace ? count.calls.files : costs.fileCalls,
-        }).to.deep.equal(costs, JSON.stringify(count.calls?.byName));
+        }).to.deep.equal(exact, JSON.stringify(count.calls?.byName));
       });
     }
   });
